@@ -102,14 +102,22 @@ func TestEndsAtARenameAndCanBeArmedAgain(t *testing.T) {
 }
 
 // A descriptor's number that is used again at once must not meet the end of the watch before it:
-// without the wait in Stop nearly every second watch is dead.
+// without the wait in Stop nearly every new watch is dead.
 func TestDescriptorNumberUsedAgain(t *testing.T) {
 	dir := t.TempDir()
 	for i := range 100 {
-		f, err := os.OpenFile(filepath.Join(dir, "a.log"), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+		before, err := os.Create(filepath.Join(dir, "before.log"))
 		if err != nil {
 			t.Fatal(err)
 		}
+		w, _ := arm(t, before)
+		if !w.Stop() {
+			t.Fatalf("round %d: the watch did not let go", i)
+		}
+		if err := before.Close(); err != nil {
+			t.Fatal(err)
+		}
+		f := open(t, filepath.Join(dir, "a.log"))
 		w, woken := arm(t, f)
 		write(t, f)
 		await(t, woken, "an append")
