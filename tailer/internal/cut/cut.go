@@ -194,7 +194,7 @@ func (c *Cutter) known(r io.ReaderAt, b *batch.Batch, limit int, final bool) (Re
 // closeLine ends a run after the line whose end was found.
 func (c *Cutter) closeLine(b *batch.Batch, run batch.Run, found found) Result {
 	end := c.half.end
-	c.tail = last(c.tail, c.half.over)
+	c.tail = last(c.tail[:0], c.half.over) // over goes back beyond the offset
 	if found == foundEnd {
 		c.note(end, newline)
 		c.tail = last(c.tail, newline)

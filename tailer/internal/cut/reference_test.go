@@ -96,7 +96,7 @@ func (o *outcome) line(content []byte, opt Options, pos, start, next, nuls int) 
 }
 
 // add takes what one batch holds and checks that its runs go on without a gap.
-func (o *outcome) add(t testing.TB, b *batch.Batch) {
+func (o *outcome) add(t failer, b *batch.Batch) {
 	t.Helper()
 	next := 0
 	for _, run := range b.Runs {
@@ -132,7 +132,7 @@ func (o *outcome) add(t testing.TB, b *batch.Batch) {
 func newBatch(size int) *batch.Batch { return &batch.Batch{Buf: make([]byte, 0, size)} }
 
 // drain cuts until the end of the file is reached, with blocks of that size, larger where one is asked for.
-func drain(t testing.TB, c *Cutter, r io.ReaderAt, size int, final bool) outcome {
+func drain(t failer, c *Cutter, r io.ReaderAt, size int, final bool) outcome {
 	t.Helper()
 	o := outcome{End: c.Offset()}
 	want := size
@@ -163,3 +163,10 @@ func drain(t testing.TB, c *Cutter, r io.ReaderAt, size int, final bool) outcome
 
 // diff compares what came out with the reference.
 func diff(want, got outcome) string { return cmp.Diff(want, got) }
+
+// failer is a *testing.T, *testing.B or *rapid.T.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
