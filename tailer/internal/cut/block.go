@@ -67,7 +67,7 @@ func (c *Cutter) block(r io.ReaderAt, b *batch.Batch, limit, need int, final boo
 		full := c.fullOf(b.Lines) && len(rest) > 0
 		res = c.close(b, run, c.off+int64(used), eof && !full)
 	}
-	if len(rest) > 0 && (res.AtEOF || used == 0) && (c.off > 0 || len(rest) >= len(bom)) {
+	if len(rest) > 0 && (res.AtEOF || used == 0) {
 		c.feed(rest)
 	}
 	if res.AtEOF {

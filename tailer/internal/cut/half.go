@@ -140,6 +140,9 @@ var scratch = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 func (c *Cutter) search(r io.ReaderAt, final bool) (found, error) {
 	buf := scratch.Get().(*[64 << 10]byte)
 	defer scratch.Put(buf)
+	if c.half.end < int64(len(bom)) {
+		c.forget() // a byte order mark is looked for in one piece
+	}
 	for work := 0; work < maxWork; {
 		if c.atHole() {
 			return foundHole, nil
@@ -157,9 +160,7 @@ func (c *Cutter) search(r io.ReaderAt, final bool) (found, error) {
 		if i < 0 {
 			i = len(data)
 		}
-		if c.half.end > 0 || ends || i >= len(bom) { // a byte order mark is seen in one piece
-			c.feed(data[:i])
-		}
+		c.feed(data[:i])
 		switch {
 		case c.atHole():
 		case c.tooLong(ends):

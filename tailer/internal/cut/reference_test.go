@@ -136,7 +136,7 @@ func drain(t failer, c *Cutter, r io.ReaderAt, size int, final bool) outcome {
 	t.Helper()
 	o := outcome{End: c.Offset()}
 	want := size
-	for range 10_000_000 {
+	for range 200_000 {
 		b := newBatch(want)
 		res, err := c.Fill(r, b, want, final)
 		if err != nil {
