@@ -1,0 +1,109 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/IBM/sarama"
+)
+
+// askNext is how long one broker is waited for before another one is asked beside it, so that a
+// broker that swallows packets does not delay what the others know.
+const askNext = 250 * time.Millisecond
+
+// asked is one broker's answer.
+type asked struct {
+	meta   *sarama.MetadataResponse
+	broker string
+	err    error
+}
+
+// fetchMetadata asks the brokers about our topic, one after the other and overlapping, until one
+// answers. The connection is its own and is closed after it: a leader that has stalled holds up
+// neither the question nor the batches of the others.
+func (p *Producer) fetchMetadata(ctx context.Context, addrs []string) (*sarama.MetadataResponse, string, *Error) {
+	ctx, cancel := context.WithCancel(ctx)
+	answers := make(chan asked)
+	running, next := 0, 0
+	defer func() {
+		cancel()
+		for ; running > 0; running-- {
+			<-answers
+		}
+	}()
+	ask := func() {
+		if next == len(addrs) {
+			return
+		}
+		addr := addrs[next]
+		next++
+		running++
+		go func() {
+			meta, err := p.askBroker(ctx, addr)
+			answers <- asked{meta, addr, err}
+		}()
+	}
+	var worst *Error
+	for ask(); running > 0; {
+		select {
+		case a := <-answers:
+			running--
+			if a.err == nil {
+				return a.meta, a.broker, nil
+			}
+			worst = telling(worst, p.connectError(a.broker, a.err))
+			ask()
+		case <-time.After(askNext):
+			ask()
+		}
+	}
+	return nil, "", worst
+}
+
+// telling is the error that says more: what a person has to mend before what may pass by itself.
+func telling(a, b *Error) *Error {
+	if a == nil || b.Class.OfSource() && !a.Class.OfSource() {
+		return b
+	}
+	return a
+}
+
+// askBroker gets the metadata of our topic from one broker. It never creates the topic.
+func (p *Producer) askBroker(ctx context.Context, addr string) (*sarama.MetadataResponse, error) {
+	w, b, err := p.openBroker(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	defer closeBroker(w, b, errClosed)
+	ctx, cancel := context.WithTimeout(ctx, p.conf.DialTimeout)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { w.kill(fmt.Errorf("no answer to a metadata request: %w", context.Cause(ctx))) })()
+	req := sarama.NewMetadataRequest(p.base.Version, []string{p.conf.Topic})
+	req.AllowAutoTopicCreation = false
+	meta, err := b.GetMetadata(req)
+	if err != nil {
+		if closedByPeer(err) && p.conf.SASL == nil {
+			return nil, fmt.Errorf("%s closed the connection at the first request without a login: it may want SASL: %w", addr, err)
+		}
+		return nil, err
+	}
+	if len(meta.Brokers) == 0 {
+		return nil, errors.New("the metadata name no brokers")
+	}
+	return meta, nil
+}
+
+// refreshToken looks at the token file, if there is one.
+func (p *Producer) refreshToken(r *reporter) {
+	if p.token == nil || p.token.path == "" {
+		return
+	}
+	if err := p.token.read(&p.secrets); err != nil {
+		r.trouble("token", "the token file cannot be read; the last token stays in use",
+			&Error{Class: ClassAuth, Topic: p.conf.Topic, Err: err})
+		return
+	}
+	r.solved("token", "the token file is there again")
+}
