@@ -80,14 +80,24 @@ func suggestKey(rows []row, prefix, key string) string {
 	if near := nearest(key, names); near != "" {
 		return didYouMean(near)
 	}
+	// Words from other shippers: the same word first, then one that is nearly it.
+	also := map[string]string{}
+	var others []string
 	for _, r := range rows {
 		for _, other := range r.also {
-			if parent(r.name) == prefix && squash(other) == squash(key) {
-				return didYouMean(base(r.name))
+			if parent(r.name) == prefix {
+				also[squash(other)] = base(r.name)
+				others = append(others, squash(other))
 			}
 		}
 	}
-	return belongsElsewhere(key)
+	if known := also[squash(key)]; known != "" {
+		return didYouMean(known)
+	}
+	if elsewhere := belongsElsewhere(key); elsewhere != "" {
+		return elsewhere
+	}
+	return didYouMean(also[nearest(key, others)])
 }
 
 // belongsElsewhere words a hint for a key that is known in another block.

@@ -47,13 +47,34 @@ type row struct {
 	check   func(string) (wrong, expected string)
 	pattern string // the same check as a regular expression, for the schema; may be ""
 	example string // of docs/CONFIGURATION.md, where the default is not telling
-	// at gives the address of the value in a *Config, *Kafka or *Source; nil for blocks.
+	// at gives the address of the value in a *Config, *Kafka or *Source; nil for blocks. The type of
+	// the address says how it is stored.
 	at func(any) any
 }
 
-func inConfig(f func(*Config) any) func(any) any { return func(x any) any { return f(x.(*Config)) } }
-func inKafka(f func(*Kafka) any) func(any) any   { return func(x any) any { return f(x.(*Kafka)) } }
-func inSource(f func(*Source) any) func(any) any { return func(x any) any { return f(x.(*Source)) } }
+func inConfig(f func(*Config) any) func(any) any {
+	return func(x any) any { return f(x.(*Config)) }
+}
+
+// inKafka takes a *Kafka, or a *Config for its global block.
+func inKafka(f func(*Kafka) any) func(any) any {
+	return func(x any) any {
+		if c, ok := x.(*Config); ok {
+			return f(&c.Kafka)
+		}
+		return f(x.(*Kafka))
+	}
+}
+
+// inSource takes a *Source, or a *Config for its first source.
+func inSource(f func(*Source) any) func(any) any {
+	return func(x any) any {
+		if c, ok := x.(*Config); ok {
+			return f(&c.Sources[0])
+		}
+		return f(x.(*Source))
+	}
+}
 
 // Bounds of durations.
 const (
@@ -96,7 +117,7 @@ var topRows = []row{
 		also: []string{"output", "output.kafka"},
 		at:   inConfig(func(c *Config) any { return &c.Kafka })},
 
-	{name: "failure_log", kind: kindBlock, doc: "Where lines go that Kafka did not take, to be sent again by `shiplog replay`: data_dir/failed/<source>.",
+	{name: "failure_log", kind: kindBlock, doc: "Where lines go that Kafka did not take, to be sent again by `shiplog replay`: the folder `failed` in data_dir, one folder a source.",
 		also: []string{"dead_letter", "dlq"}},
 	{name: "failure_log.max_bytes", kind: kindSize, min: kib, max: 1 << 50,
 		doc: "How large the failure log of each source may grow.",

@@ -21,7 +21,7 @@ var sourceRows = []row{
 		also:    []string{"name"},
 		at:      inSource(func(s *Source) any { return &s.ID })},
 	{name: "include", kind: kindGlobs, required: true, local: true, example: "[/var/log/orders/*.log]",
-		doc:  "Files to ship, as patterns: * and ? within a name, ** for any folders, [ab] and {a,b}.",
+		doc:  "Files to ship, as patterns: `*` and `?` within a name, `**` for any folders, `[ab]` and `{a,b}`.",
 		also: []string{"paths", "path", "files", "file", "path_pattern"},
 		at:   inSource(func(s *Source) any { return &s.Include })},
 	{name: "exclude", kind: kindExcludes, unset: "[]", example: "['*.tmp']",
@@ -86,7 +86,7 @@ var sourceRows = []row{
 		doc: "A line over max_line_bytes: fail notes it in the failure log, truncate ships its beginning, drop counts it; async has no failure log and drops.",
 		at:  inSource(func(s *Source) any { return &s.OnOversize })},
 	{name: "on_invalid_json", kind: kindEnum, values: []string{ActionWrap, ActionPass, ActionFail, ActionDrop},
-		doc: `A line that is no JSON: wrap ships {"message": "<the line>"}, pass ships it as it is, fail puts it into the failure log (async: dropped), drop counts it.`,
+		doc: "A line that is no JSON: wrap ships it as the text of `{\"message\": ...}`, pass ships it as it is, fail puts it into the failure log (async: dropped), drop counts it.",
 		at:  inSource(func(s *Source) any { return &s.OnInvalidJSON })},
 
 	{name: "fields", kind: kindFields, unset: "{}", example: "{env: production, host: '%{host}'}",
