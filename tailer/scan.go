@@ -1,0 +1,338 @@
+package tailer
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+
+	"shiplog/internal/batch"
+	"shiplog/tailer/internal/cut"
+	"shiplog/tailer/internal/fsid"
+)
+
+// held is a new file that may be the copy which copytruncate has just made or is making. Its lines
+// would be shipped twice if it were taken for a log; so it waits until the truncation is seen, or
+// until it has been quiet for RotateWait without one.
+type held struct {
+	entry
+	grown time.Time
+}
+
+// scan looks at all names and at all open files once. It reads no lines.
+func (t *Tailer) scan(now time.Time) {
+	t.scans++
+	t.log.roll(now)
+	found := t.list()
+	if t.scans == 1 {
+		t.resume(now)
+	}
+	t.inspect(now)
+	t.assign(found, now)
+	t.tend(now)
+	t.publish(now)
+}
+
+// list gives the files that the patterns match now.
+func (t *Tailer) list() []entry {
+	candidates, err := t.glob.Match()
+	if err != nil {
+		t.warnOnce("", "some folders cannot be read", err)
+	} else {
+		delete(t.refused, "")
+	}
+	found := make([]entry, 0, len(candidates))
+	for _, c := range candidates {
+		if info, ok := stat(c.Root, c.Path); ok {
+			found = append(found, entry{c.Path, c.Root, info})
+		}
+	}
+	if len(found) == 0 && len(t.series) == 0 {
+		t.warnOnce("include", "no file matches the include patterns yet; looking on each second", nil,
+			zap.Strings("include", t.cfg.Include))
+	}
+	return found
+}
+
+// warnOnce warns about a path (or topic) until forget is called for it.
+func (t *Tailer) warnOnce(path, msg string, err error, fields ...zap.Field) {
+	key := path + "\x00" + msg
+	if t.refused[key] {
+		return
+	}
+	t.refused[key] = true
+	if err != nil {
+		fields = append(fields, zap.Error(err))
+	}
+	if path != "" && err != nil {
+		fields = append(fields, zap.String("path", path))
+	}
+	t.log.warn(msg, fields...)
+}
+
+// inspect looks at every open file, whatever its watch says: size, and whether the content behind the
+// position is still what was read.
+func (t *Tailer) inspect(now time.Time) {
+	open := make([]*generation, 0, len(t.opened))
+	for g := range t.opened {
+		open = append(open, g)
+	}
+	for _, g := range open {
+		if g.f != nil { // a truncation hands the descriptor on
+			t.look(g, now)
+		}
+		if g.f != nil {
+			t.compare(g, now)
+		}
+	}
+}
+
+// look takes the size of an open file.
+func (t *Tailer) look(g *generation, now time.Time) {
+	info, err := fsid.Stat(g.f)
+	if err != nil {
+		t.log.error("stat of an open file failed", append(g.fields(), zap.Error(err))...)
+		return
+	}
+	t.observe(g, info, now)
+}
+
+// observe notes what a stat of a generation's file said. A file shorter than what was read of it was
+// truncated.
+func (t *Tailer) observe(g *generation, info fsid.Info, now time.Time) {
+	g.mtime, g.links = info.MTime, info.Links
+	switch {
+	case g.gzip:
+	case info.Size < g.offset():
+		t.truncated(g, now)
+		return
+	default:
+		if info.Size > g.size {
+			g.grown, t.grew = now, now
+			t.heat(g, now)
+			g.final = g.final && (t.cfg.Once || g.static)
+		}
+		g.size = info.Size
+	}
+	if g.more() {
+		t.enqueue(g.ser)
+	}
+}
+
+// compare checks that an open file, if it was written to, still begins and continues as we know it,
+// and learns more of its beginning. Without demand nothing is read, and a truncated file may have
+// grown past its old size.
+func (t *Tailer) compare(g *generation, now time.Time) {
+	if g.gzip || g.checked == g.mtime && g.head.n == int(min(g.size, batch.FingerprintBytes)) {
+		return
+	}
+	at := g.position()
+	ok, err := cut.Matches(g.f, at)
+	switch {
+	case err != nil:
+		t.log.error("cannot read", append(g.fields(), zap.Error(err))...)
+		return
+	case !ok:
+		t.truncated(g, now)
+		return
+	}
+	g.checked, g.sound = g.mtime, g.size
+	if at.HeadLen < batch.FingerprintBytes && g.size > int64(at.HeadLen) {
+		g.head = headOf(g.f, g.size)
+	}
+}
+
+// headOf takes the fingerprint of what a file begins with.
+func headOf(f *os.File, size int64) fingerprint {
+	buf := make([]byte, min(size, batch.FingerprintBytes))
+	n, _ := f.ReadAt(buf, 0) // what cannot be read now is learned later
+	return fingerprint{batch.Hash(buf[:n]), n}
+}
+
+// assign brings what stands at the paths together with the generations we know.
+func (t *Tailer) assign(found []entry, now time.Time) {
+	var fresh []entry
+	for _, e := range found {
+		g := t.byNode[e.info.Identity]
+		if g == nil {
+			fresh = append(fresh, e)
+			continue
+		}
+		delete(t.held, e.info.Identity)
+		if e.path != g.ser.path { // a rotated name of it, or a second link
+			if g.state != live {
+				g.at = e.path
+			}
+			continue
+		}
+		t.atItsPath(g, e, now)
+	}
+	for _, s := range t.series {
+		if g := s.live(); g != nil && s.seen != t.scans {
+			t.movedAway(g, now)
+		}
+		if s.live() == nil && s.latest != nil {
+			t.between(s, now, nil)
+		}
+	}
+	for _, e := range fresh {
+		if t.byNode[e.info.Identity] == nil && t.admit(e, now) {
+			t.discover(e, now)
+		}
+	}
+}
+
+// atItsPath notes that a generation's file stands where the application writes it.
+func (t *Tailer) atItsPath(g *generation, e entry, now time.Time) {
+	if g.state != live && (g.static || g.ser.live() != nil && g.ser.live() != g) {
+		return // the copy of an older generation was moved back, or two names changed places
+	}
+	g.at, g.ser.seen = e.path, t.scans
+	if g.state != live {
+		t.revive(g, live, now)
+	}
+	if g.f == nil {
+		t.observe(g, e.info, now)
+	}
+}
+
+// admit decides whether a file that we do not know is a log to read, now or later.
+func (t *Tailer) admit(e entry, now time.Time) bool {
+	if compressed(e.path) || otherFormat(e.path) {
+		t.warnOnce(e.path, "compressed file is not read: it is no rotated form of a log that was being read", nil,
+			zap.String("path", e.path))
+		return false
+	}
+	if s := t.series[e.path]; s != nil {
+		return true
+	}
+	atEnd := t.cfg.StartAtEnd && t.scans == 1
+	if !atEnd && t.cfg.IgnoreOlder > 0 && now.Sub(time.Unix(0, e.info.MTime)) > t.cfg.IgnoreOlder {
+		return false
+	}
+	if t.cfg.Once || !t.mayBeCopy(e) {
+		delete(t.held, e.info.Identity)
+		return true
+	}
+	h := t.held[e.info.Identity]
+	if h == nil || h.info.Size != e.info.Size {
+		t.held[e.info.Identity] = &held{e, now}
+		return false
+	}
+	if e.info.Size == 0 || now.Sub(h.grown) < t.cfg.RotateWait {
+		return false
+	}
+	delete(t.held, e.info.Identity)
+	return true
+}
+
+// mayBeCopy says that a file holds the beginning of the live log that its name belongs to, or nothing yet.
+func (t *Tailer) mayBeCopy(e entry) bool {
+	for _, base := range basesOf(e.path) {
+		s := t.series[base]
+		if s == nil || s.live() == nil {
+			continue
+		}
+		if e.info.Size == 0 || t.sameHead(e, s.live()) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameHead says that the file begins as a generation does, as far as both go.
+func (t *Tailer) sameHead(e entry, g *generation) bool {
+	if e.info.Size > g.size || g.size == 0 {
+		return false
+	}
+	f, id, err := t.open(e.root, e.path)
+	if err != nil || id != e.info.Identity {
+		return false
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	if g.f == nil || g.gzip {
+		pos := g.position()
+		pos.Offset, pos.TailLen = 0, 0
+		ok, err := cut.Matches(f, pos)
+		return ok && err == nil && pos.HeadLen > 0
+	}
+	return headOf(f, e.info.Size) == headOf(g.f, e.info.Size)
+}
+
+// discover begins a generation with a file that we did not know. Its path may be a new one, or one
+// whose file was replaced.
+func (t *Tailer) discover(e entry, now time.Time) {
+	s := t.series[e.path]
+	isNew := s == nil
+	if !isNew && s.latest != nil {
+		t.between(s, now, nil)
+	}
+	if isNew {
+		s = &series{path: e.path, root: e.root}
+		t.series[e.path] = s
+		t.dirs.list(dirOf(e.path), t.scans)
+	}
+	g := t.begin(s, e, live, now)
+	s.seen = t.scans
+	if t.cfg.StartAtEnd && t.scans == 1 && isNew {
+		t.toEnd(g)
+	}
+	t.log.info("file found", g.fields()...)
+}
+
+// begin makes a generation for a file and takes hold of the file, if a descriptor is free.
+func (t *Tailer) begin(s *series, e entry, st state, now time.Time) *generation {
+	node := e.info.Identity
+	g := &generation{
+		file: &batch.File{ID: node.FileID(t.nextGen(node)), Path: s.path}, ser: s, state: st,
+		node: node, root: e.root, at: e.path, gzip: compressed(e.path), static: compressed(e.path),
+		grown: now, final: t.cfg.Once || compressed(e.path),
+	}
+	g.cut = cut.New(t.opt, g.file, batch.Pos{})
+	t.counts.found++
+	t.adopt(s, g, e, now)
+	return g
+}
+
+// adopt puts a generation into its series, with the file that carries it.
+func (t *Tailer) adopt(s *series, g *generation, e entry, now time.Time) {
+	s.add(g)
+	t.byNode[g.node] = g
+	t.observe(g, e.info, now)
+	t.enqueue(s)
+	if t.cfg.MaxOpenFiles <= 0 || len(t.opened) < t.cfg.MaxOpenFiles {
+		if t.hold(g, now) && g.f != nil {
+			t.compare(g, now)
+		}
+	}
+}
+
+// nextGen numbers the generations that one inode has carried.
+func (t *Tailer) nextGen(node fsid.Identity) uint32 {
+	n, used := t.maxGen[node]
+	if used {
+		n++
+	}
+	t.maxGen[node] = n
+	return n
+}
+
+// toEnd begins a file at its end: behind the last whole line.
+func (t *Tailer) toEnd(g *generation) {
+	if g.f == nil && !t.hold(g, g.grown) {
+		return
+	}
+	size := g.size
+	offset, err := cut.LineStart(g.f, size, t.cfg.MaxLineBytes)
+	if err == nil {
+		var pos batch.Pos
+		if pos, err = cut.PosAt(g.f, offset); err == nil {
+			g.cut = cut.New(t.opt, g.file, pos)
+			return
+		}
+	}
+	if !errors.Is(err, cut.ErrChanged) {
+		t.log.error("cannot begin at the end", append(g.fields(), zap.Error(err))...)
+	}
+}

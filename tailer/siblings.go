@@ -1,0 +1,238 @@
+package tailer
+
+import (
+	"cmp"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"shiplog/tailer/internal/fsid"
+)
+
+// entry is a regular file that was seen at a path.
+type entry struct {
+	path string
+	root *fsid.Root
+	info fsid.Info
+}
+
+// stat tells what stands at a path: a regular file, behind symbolic links only if those are followed.
+func stat(root *fsid.Root, path string) (fsid.Info, bool) {
+	info, err := fsid.Lstat(path)
+	if err == nil && !info.Regular && root.Follow {
+		target, lerr := filepath.EvalSymlinks(path)
+		if lerr != nil {
+			return info, false
+		}
+		info, err = fsid.Lstat(target)
+	}
+	return info, err == nil && info.Regular
+}
+
+// dirCache lists folders, each at most once a scan, and again only when the folder has changed.
+type dirCache struct {
+	dirs map[string]*dirList
+}
+
+// dirList is the regular files of a folder, sorted by path. Sizes and times in it may be old.
+type dirList struct {
+	entries []entry
+	first   map[fsid.Identity]int64 // the scan at which a file was first seen there; 0 is the first of all
+	changed time.Time               // the folder's own time of change
+	scan    int64
+	settled bool // the folder had not just changed when it was listed
+}
+
+func (c *dirCache) init() { c.dirs = map[string]*dirList{} }
+
+// list gives what is in a folder at the scan of that number.
+func (c *dirCache) list(dir string, scan int64) *dirList {
+	d := c.dirs[dir]
+	if d == nil {
+		d = &dirList{}
+		c.dirs[dir] = d
+	}
+	if d.scan == scan {
+		return d
+	}
+	d.scan = scan
+	st, err := os.Stat(dir)
+	if err == nil && d.settled && st.ModTime().Equal(d.changed) {
+		return d
+	}
+	d.read(dir, scan)
+	// A folder's time has the grain of the kernel's clock: what happened right after it stood still
+	// may have left the same time.
+	d.settled = err == nil && time.Since(st.ModTime()) > time.Second
+	if err == nil {
+		d.changed = st.ModTime()
+	}
+	return d
+}
+
+// fresh makes the next list read the folder again, within the same scan too.
+func (c *dirCache) fresh(dir string) {
+	if d := c.dirs[dir]; d != nil {
+		d.settled, d.scan = false, d.scan-1
+	}
+}
+
+func (d *dirList) read(dir string, scan int64) {
+	names, err := os.ReadDir(dir)
+	d.entries = d.entries[:0]
+	if err != nil {
+		return // removed, or not to be read; then the glob has said so
+	}
+	root := &fsid.Root{Dir: dir}
+	first := make(map[fsid.Identity]int64, len(names))
+	for _, n := range names {
+		if !n.Type().IsRegular() {
+			continue
+		}
+		e := entry{path: filepath.Join(dir, n.Name()), root: root}
+		if e.info, err = fsid.Lstat(e.path); err != nil || !e.info.Regular {
+			continue
+		}
+		d.entries = append(d.entries, e)
+		seen, known := d.first[e.info.Identity]
+		switch {
+		case known:
+			first[e.info.Identity] = seen
+		case scan > 1:
+			first[e.info.Identity] = scan
+		}
+	}
+	d.first = first
+	slices.SortFunc(d.entries, func(a, b entry) int { return cmp.Compare(a.path, b.path) })
+}
+
+// siblings lists what may be rotated forms of a path, sorted by path. Files of other sources and live
+// logs of our own are not among them.
+func (t *Tailer) siblings(path string) []entry {
+	var out []entry
+	for _, e := range t.beside(path) {
+		if e.path == path || e.info.Size == 0 || t.cfg.Claimed(e.path) || otherFormat(e.path) {
+			continue
+		}
+		if t.glob.Has(e.path) && !rotatedName(path, e.path) {
+			continue
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// beside lists the files whose name may be that of a rotated form of the path.
+func (t *Tailer) beside(path string) []entry {
+	dir := filepath.Dir(path)
+	if len(t.cfg.Rotated) > 0 {
+		return t.besideAnd(path)
+	}
+	name := filepath.Base(path)
+	ext := filepath.Ext(name)
+	stem := filepath.Join(dir, strings.TrimSuffix(name, ext))
+	all := t.dirs.list(dir, t.scans).entries
+	i, _ := slices.BinarySearchFunc(all, stem, func(e entry, s string) int { return cmp.Compare(e.path, s) })
+	var out []entry
+	for ; i < len(all) && strings.HasPrefix(all[i].path, stem); i++ {
+		if strings.Contains(all[i].path[len(stem):], ext) {
+			out = append(out, all[i])
+		}
+	}
+	return out
+}
+
+// besideAnd is beside with the patterns of the configuration, which may name other folders.
+func (t *Tailer) besideAnd(path string) []entry {
+	paths, err := fsid.Siblings(path, t.cfg.Rotated)
+	if err != nil {
+		t.warnOnce(path, "cannot look for rotated files", err)
+	}
+	var out []entry
+	for _, p := range paths {
+		all := t.dirs.list(filepath.Dir(p), t.scans).entries
+		i, ok := slices.BinarySearchFunc(all, p, func(e entry, s string) int { return cmp.Compare(e.path, s) })
+		if ok {
+			out = append(out, all[i])
+		}
+	}
+	return out
+}
+
+// firstSeen is the scan at which an entry first stood in its folder.
+func (t *Tailer) firstSeen(e entry) int64 {
+	return t.dirs.list(filepath.Dir(e.path), t.scans).first[e.info.Identity]
+}
+
+// compressed says that a path is that of a file that we can read compressed.
+func compressed(path string) bool { return strings.HasSuffix(path, ".gz") }
+
+// otherFormat says that a path is that of a compressed file which we cannot read.
+func otherFormat(path string) bool {
+	switch filepath.Ext(path) {
+	case ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip", ".7z", ".br":
+		return true
+	}
+	return false
+}
+
+// rotatedName says that other is named as rotators name an older form of path: app.log.1, app.log-20240102,
+// app.log.old, app-2024-01-02T03.log, with .gz or not. It decides about files that an include pattern
+// matches too, and which could as well be logs of their own, such as app.error.log.
+func rotatedName(path, other string) bool {
+	return slices.Contains(basesOf(other), path)
+}
+
+// basesOf lists the paths of which a path may be the rotated form.
+func basesOf(path string) []string {
+	dir, name := filepath.Split(path)
+	name = strings.TrimSuffix(name, ".gz")
+	var out []string
+	for i := len(name) - 1; i > 0; i-- {
+		if isJoint(name[i]) && isRotation(name[i+1:]) {
+			out = append(out, dir+name[:i])
+		}
+	}
+	ext := filepath.Ext(name)
+	stem := strings.TrimSuffix(name, ext)
+	for i := len(stem) - 1; i > 0 && ext != ""; i-- {
+		if isJoint(stem[i]) && isRotation(stem[i+1:]) {
+			out = append(out, dir+stem[:i]+ext)
+		}
+	}
+	return out
+}
+
+func isJoint(c byte) bool { return c == '.' || c == '-' || c == '_' || c == '@' }
+
+// isRotation says that part of a name is a number, a date, or one of the words for an older file.
+func isRotation(part string) bool {
+	switch part {
+	case "old", "bak", "backup", "prev", "orig", "copy", "rotated":
+		return true
+	}
+	digits := 0
+	for _, c := range []byte(part) {
+		switch {
+		case c >= '0' && c <= '9':
+			digits++
+		case isJoint(c), c == 'T', c == 'Z', c == ':', c == '+':
+		default:
+			return false
+		}
+	}
+	return digits > 0
+}
+
+// older orders rotated files by age, the oldest first: by the time of the last write, which renaming
+// and gzip keep, then by birth, then by name.
+func older(a, b entry) int {
+	return cmp.Or(
+		cmp.Compare(a.info.MTime, b.info.MTime),
+		cmp.Compare(a.info.Birth, b.info.Birth),
+		cmp.Compare(len(b.path), len(a.path)), // app.log.10 is older than app.log.9
+		cmp.Compare(b.path, a.path),           // and app.log.2 older than app.log.1
+	)
+}
