@@ -1,0 +1,162 @@
+package shipper
+
+import (
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"shiplog/internal/kafka"
+)
+
+// result decides what a part's result means, as far as all modes agree; the rest is the mode's.
+func (s *Source) result(now time.Time, p *part, res kafka.Result) {
+	s.sending--
+	switch {
+	case res.Err == nil:
+		s.passed(now, p)
+		if res.PossibleRepeat {
+			s.account.mayRepeat(int64(len(p.lines)))
+		}
+		h := p.hunt
+		s.mode.acknowledged(p, res)
+		if h != nil {
+			s.step(now, h)
+		}
+	case !res.Attempted:
+		// No request went out, so nothing failed: it goes out when there is a way.
+		s.complain(now, "could not be sent yet; kept", res.Err)
+		p.park.push(now, parkFirst, parkMax)
+		if p.sticky {
+			s.lookReady(now)
+			p.rb.Partition = s.nextPartition()
+		}
+		s.again(p)
+	case res.Err.Class.OfSource():
+		// It says nothing about a line, in no mode: the topic, its permissions or the settings are to
+		// be mended, and the part is sent again then.
+		s.bad = true
+		s.blame(now, res.Err)
+		s.again(p)
+	default:
+		s.bad = true
+		p.attempts++
+		s.mode.failed(now, p, res)
+	}
+}
+
+// passed notes that something got through: the source is well.
+func (s *Source) passed(now time.Time, p *part) {
+	s.bad, s.lastGood = false, now
+	s.suspect.clear()
+	if p.hunt != nil {
+		p.hunt.passed = true
+	}
+	if s.fault.cause != nil && !s.fault.on {
+		s.fault = fault{}
+		s.recovered("what was at fault is mended")
+	}
+}
+
+// again puts a part back in front of the queue: what was sent before it in its partition has had its
+// result, and what comes behind it must stay behind.
+func (s *Source) again(p *part) { s.queue = slices.Insert(s.queue, 0, p) }
+
+// settlePart gives all lines of a part their outcome and lets the part go.
+func (s *Source) settlePart(p *part, o outcome, reason string) {
+	blk, n := p.blk, int64(len(p.lines))
+	s.drop(p)
+	s.settle(blk, n, o, reason)
+}
+
+// settle gives n lines of a block their outcome; with the last of them the block as a whole is
+// settled.
+func (s *Source) settle(blk *block, n int64, o outcome, reason string) {
+	if n > 0 {
+		s.release(blk, s.account.settle(blk, n, o, reason))
+	}
+}
+
+// release lets a block go when none of its lines is open: the checkpoint may pass it, the reader
+// hears of it, and its memory goes back. The order matters: the tracker must know before the reader
+// asks, and the memory is the last.
+func (s *Source) release(blk *block, open int64) {
+	if open > 0 || blk.preparing {
+		return
+	}
+	i := slices.Index(s.out, blk)
+	if i < 0 {
+		return
+	}
+	s.out = slices.Delete(s.out, i, i+1)
+	s.account.end(blk)
+	s.end(blk)
+	for i := range blk.b.Runs {
+		id := blk.b.Runs[i].File.ID
+		if i == 0 || id != blk.b.Runs[i-1].File.ID {
+			s.reader.Settled(id, s.tracker.Settled(id))
+		}
+	}
+	if cap(blk.b.Scratch) > 2*cap(blk.b.Buf)+len(blk.b.Lines) {
+		blk.b.Scratch = nil // of a strange block: no pool accounts for so much
+	}
+	blk.b.Release()
+}
+
+// newPart makes an empty part, out of a used one where there is one.
+func (s *Source) newPart(blk *block, partition int32, sticky bool) *part {
+	p := &part{}
+	if n := len(s.free); n > 0 {
+		p, s.free = s.free[n-1], s.free[:n-1]
+	}
+	*p = part{blk: blk, rb: s.producer.NewBatch(partition), lines: p.lines[:0], sticky: sticky}
+	p.rb.Tag = p
+	return p
+}
+
+// drop gives a part's memory back.
+func (s *Source) drop(p *part) {
+	p.rb.Release()
+	lines := p.lines[:0]
+	if p.hunt != nil {
+		lines = nil // shared by what was cut from one part
+	}
+	*p = part{lines: lines}
+	s.free = append(s.free, p)
+}
+
+// nextPartition gives each usable partition its turn.
+func (s *Source) nextPartition() int32 {
+	s.turnOf++
+	if n := len(s.topic.Usable); n > 0 {
+		return s.topic.Usable[s.turnOf%n]
+	}
+	return int32(s.turnOf) % max(s.topic.Partitions, 1)
+}
+
+// complain says that something keeps the source from shipping: at once when it is new, and then once
+// a minute.
+func (s *Source) complain(now time.Time, what string, err *kafka.Error, more ...zap.Field) {
+	key := what + string(err.Class)
+	if last, ok := s.said[key]; ok && now.Sub(last) < repeatEvery {
+		return
+	}
+	if s.said == nil {
+		s.said = make(map[string]time.Time)
+	}
+	s.said[key] = now
+	log := s.log.Warn
+	if err.Class.OfSource() {
+		log = s.log.Error
+	}
+	log(what, append(more, zap.String("class", string(err.Class)), zap.Error(err))...)
+}
+
+// recovered says that the source ships again, so that the next trouble is new.
+func (s *Source) recovered(what string) {
+	if len(s.said) == 0 {
+		return // nobody heard of any trouble
+	}
+	clear(s.said)
+	s.log.Info("going on: " + what)
+}
