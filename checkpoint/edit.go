@@ -135,13 +135,20 @@ func (c Change) String() string {
 	what := "nothing changes"
 	switch {
 	case c.To < c.From:
-		what = fmt.Sprintf("%d lines (%d bytes) will be sent again", c.Lines, c.From-c.To)
+		what = fmt.Sprintf("%s (%d bytes) will be sent again", lines(c.Lines), c.From-c.To)
 	case c.To > c.From:
-		what = fmt.Sprintf("%d lines (%d bytes) will be skipped", c.Lines, c.To-c.From)
+		what = fmt.Sprintf("%s (%d bytes) will be skipped", lines(c.Lines), c.To-c.From)
 	case c.New:
 		what = "it will be read from its beginning"
 	}
 	return fmt.Sprintf("source %s: %s: offset %d -> %d: %s", c.Source, c.Path, c.From, c.To, what)
+}
+
+func lines(n int64) string {
+	if n == 1 {
+		return "1 line"
+	}
+	return fmt.Sprintf("%d lines", n)
 }
 
 // Seek sets the position of the log that stands at path now. A target within a line moves to the
