@@ -1,6 +1,7 @@
 package failedlog
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +29,10 @@ type claim struct {
 	steps *side // the progress file
 	retry *side // collects what failed again; nil until something did
 	bad   *side // lines kept aside; nil until there are any
+	// badBytes is how much of the .bad file counted when the segment was claimed.
+	badBytes int64
+	// edited says that there was progress, but of another content of the segment.
+	edited bool
 	// broken says that a step could not be written: only the progress file knows whether it counts.
 	broken bool
 }
@@ -69,10 +74,11 @@ func (c *claim) open() (err error) {
 	}
 	p := parseProgress(data, c.header)
 	if len(data) > 0 && p.bytes == 0 {
+		c.edited = true
 		c.log.Error("failure log: the progress belongs to another content of the segment (was it edited?); all of it counts as not done",
 			zap.String("segment", c.seg.Path()))
 	}
-	c.done = p.done
+	c.done, c.badBytes = p.done, p.last.BadBytes
 	c.steps = &side{path: c.seg.donePath(), end: p.bytes}
 	return nil
 }
@@ -83,6 +89,7 @@ type outcome struct {
 	failed []span // failed again; lines holds them as they are to be kept
 	lines  []byte
 	bad    []span // no records
+	kept   bool   // set by commit: failed is on disk elsewhere
 }
 
 func (o *outcome) empty() bool { return len(o.done)+len(o.failed)+len(o.bad) == 0 }
@@ -99,6 +106,7 @@ func (c *claim) commit(o *outcome) error {
 		if err := c.keep(o.lines); err != nil {
 			errs = append(errs, err)
 		} else {
+			o.kept = true
 			all = append(all, o.failed...)
 		}
 	}
@@ -117,16 +125,38 @@ func (c *claim) commit(o *outcome) error {
 
 // keep has lines on disk in the segment that collects what failed again.
 func (c *claim) keep(lines []byte) error {
-	if c.retry == nil {
-		s, err := c.retryName()
-		if err != nil {
-			return err
-		}
-		c.retry = &side{seg: s, path: s.Path()}
+	if err := c.openRetry(); err != nil {
+		return err
 	}
 	if err := c.retry.write(c.fs, lines, true); err != nil {
 		return fmt.Errorf("keep what failed again: %w", err)
 	}
+	return nil
+}
+
+// move takes lines as they are into the segment that collects.
+func (c *claim) move(lines []span) error {
+	if err := c.openRetry(); err != nil {
+		return err
+	}
+	for i, m := range lines {
+		r := io.NewSectionReader(c.file, m[0], m[1]-m[0])
+		if err := c.retry.copy(c.fs, r, i == len(lines)-1); err != nil {
+			return fmt.Errorf("keep what cannot be replayed: %w", err)
+		}
+	}
+	return c.step(lines)
+}
+
+func (c *claim) openRetry() error {
+	if c.retry != nil {
+		return nil
+	}
+	s, err := c.retryName()
+	if err != nil {
+		return err
+	}
+	c.retry = &side{seg: s, path: s.Path()}
 	return nil
 }
 
@@ -152,15 +182,11 @@ func (c *claim) retryName() (Segment, error) {
 // setAside copies lines that are no records to the .bad file.
 func (c *claim) setAside(bad []span) error {
 	if c.bad == nil {
-		path := c.seg.in(StateBad)
-		info, err := c.fs.Stat(path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		end, err := c.badEnd()
+		if err != nil {
 			return fmt.Errorf("keep bad lines aside: %w", err)
 		}
-		c.bad = &side{path: path}
-		if err == nil {
-			c.bad.end = info.Size()
-		}
+		c.bad = &side{path: c.seg.in(StateBad), end: end}
 	}
 	for i, b := range bad {
 		r := io.NewSectionReader(c.file, b[0], b[1]-b[0])
@@ -171,13 +197,26 @@ func (c *claim) setAside(bad []span) error {
 	return nil
 }
 
+// badEnd is how much of the .bad file counts: what the progress says, or where the progress counts
+// for nothing, its whole lines.
+func (c *claim) badEnd() (int64, error) {
+	data, err := fsx.ReadFile(c.fs, c.seg.in(StateBad))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if c.edited {
+		return int64(bytes.LastIndexByte(data, '\n')) + 1, err
+	}
+	return min(c.badBytes, int64(len(data))), err
+}
+
 // step appends to the progress file. It is not synced: a loss of power repeats the segment.
 func (c *claim) step(done []span) error {
 	var all spans
 	for _, d := range done {
 		all.add(d[0], d[1])
 	}
-	st := step{Done: all}
+	st := step{Done: all, BadBytes: c.badBytes}
 	if c.retry != nil && c.retry.end > 0 {
 		st.Retry, st.RetryBytes = c.retry.seg.Name(), c.retry.end
 	}
@@ -309,7 +348,7 @@ func (c *claim) end() (left int64, err error) {
 			return 0, fmt.Errorf("sync progress: %w", err)
 		}
 	}
-	if left, err = countOpen(c.file, c.done); err != nil {
+	if left, _, err = countOpen(c.file, c.seg.Size, c.done); err != nil {
 		return 0, fmt.Errorf("read segment %s: %w", c.seg.Path(), err)
 	}
 	return left, nil

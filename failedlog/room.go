@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -178,7 +177,7 @@ func (l *Log) evictOne(s Segment) error {
 }
 
 func (l *Log) dropEvicted(s Segment) error {
-	lines, err := countLines(l.fs, s)
+	lines, _, err := countLines(l.fs, s)
 	if err != nil {
 		// A disk that cannot read it would never let it go; the count is what is missing then.
 		l.log.Error("failure log: count evicted lines", zap.String("segment", s.Path()), zap.Error(err))
@@ -203,30 +202,32 @@ func removeDone(fsys fsx.FS, s Segment, log *zap.Logger) {
 	}
 }
 
-// countLines counts the lines of a segment that are not done.
-func countLines(fsys fsx.FS, s Segment) (int64, error) {
-	f, err := fsys.OpenFile(s.Path(), os.O_RDONLY)
+// countLines counts the lines of a segment that are not done, and their bytes.
+func countLines(fsys fsx.FS, s Segment) (n, size int64, err error) {
+	f, err := openSegment(fsys, s)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	done, err := readDone(fsys, s, f)
-	n, err2 := countOpen(f, done)
-	return n, errors.Join(err, err2, f.Close())
+	if err == nil {
+		n, size, err = countOpen(f, s.Size, done)
+	}
+	return n, size, errors.Join(err, f.Close())
 }
 
-func countOpen(f io.ReaderAt, done spans) (int64, error) {
-	var n int64
-	ls := newLines(f, maxLine)
+func countOpen(f io.ReaderAt, about int64, done spans) (n, size int64, err error) {
+	ls := newLines(f, about, maxLine)
 	for {
 		e, err := ls.next()
 		if errors.Is(err, io.EOF) {
-			return n, nil
+			return n, size, nil
 		}
 		if err != nil {
-			return n, err
+			return n, size, err
 		}
 		if !done.has(e.from) {
 			n++
+			size += e.to - e.from
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"shiplog/internal/fsx"
 )
@@ -41,8 +42,10 @@ type lines struct {
 	eof  bool
 }
 
-func newLines(f io.ReaderAt, limit int) *lines {
-	return &lines{f: f, max: limit, buf: make([]byte, 0, readChunk)}
+// newLines reads f, of about that size.
+func newLines(f io.ReaderAt, size int64, limit int) *lines {
+	chunk := min(max(size+1, 4<<10), readChunk)
+	return &lines{f: f, max: limit, buf: make([]byte, 0, chunk)}
 }
 
 // next gives the next line, or io.EOF.
@@ -168,9 +171,10 @@ func Read(fsys fsx.FS, s Segment, fn func(*Entry) error) error {
 	return errors.Join(err, f.Close())
 }
 
-// scan is Read on an open file.
+// scan is Read on an open file. fn may add to the set that done was taken from.
 func scan(f io.ReaderAt, s Segment, done spans, fn func(*Entry) error) error {
-	ls := newLines(f, maxLine)
+	done = slices.Clone(done)
+	ls := newLines(f, s.Size, maxLine)
 	for {
 		l, err := ls.next()
 		if errors.Is(err, io.EOF) {
