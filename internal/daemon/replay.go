@@ -1,0 +1,205 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"shiplog/config"
+	"shiplog/failedlog"
+	"shiplog/internal/kafka"
+)
+
+// replayPatience bounds how long replay tries to get an answer for a batch before it ends and leaves
+// the rest where it is.
+const replayPatience = 30 * time.Second
+
+// Replayer sends records of the failure log to Kafka: acks=all and idempotent, whatever the source's
+// own mode. It is the failedlog.Sender of the replay command. One goroutine may use it.
+type Replayer struct {
+	cfg       *config.Config
+	log       *zap.Logger
+	patience  time.Duration
+	ctx       context.Context //nolint:containedctx // the life of the producers that Send starts
+	stop      context.CancelFunc
+	group     errgroup.Group
+	producers map[producerKey]*kafka.Producer
+	sticky    int32
+}
+
+// producerKey: sources may have clusters and credentials of their own.
+type producerKey struct{ source, topic string }
+
+// NewReplayer makes a sender; it connects when it is first needed. Close must be called.
+func NewReplayer(cfg *config.Config, log *zap.Logger) *Replayer {
+	ctx, stop := context.WithCancel(context.Background())
+	return &Replayer{cfg: cfg, log: log, patience: replayPatience, ctx: ctx, stop: stop, producers: map[producerKey]*kafka.Producer{}}
+}
+
+// Close ends the connections.
+func (r *Replayer) Close() error {
+	r.stop()
+	return ignoreCancel(r.group.Wait())
+}
+
+// Send implements failedlog.Sender. The records of one call are of one source.
+func (r *Replayer) Send(ctx context.Context, topic string, records []failedlog.Record) []error {
+	errs := make([]error, len(records))
+	if len(records) == 0 {
+		return errs
+	}
+	p, err := r.producer(records[0].Source, topic)
+	if err == nil {
+		err = r.ready(ctx, p)
+	}
+	if err != nil {
+		for i := range errs {
+			errs[i] = err
+		}
+		return errs
+	}
+	s := &resend{p: p, records: records, errs: errs, patience: r.patience}
+	s.deliver(ctx, s.split(topic, r.nextSticky()))
+	return errs
+}
+
+func (r *Replayer) nextSticky() int32 {
+	r.sticky++
+	return r.sticky
+}
+
+// producer gives the producer of a source's cluster for a topic.
+func (r *Replayer) producer(source, topic string) (*kafka.Producer, error) {
+	key := producerKey{source, topic}
+	if p := r.producers[key]; p != nil {
+		return p, nil
+	}
+	src := r.settings(source)
+	src.Topic, src.Mode, src.Acks = topic, config.ModeSync, config.AcksAll
+	p, err := kafka.New(KafkaConfig(&src, r.log.With(zap.String("source", source))))
+	if err != nil {
+		return nil, fmt.Errorf("kafka: %w", err)
+	}
+	r.group.Go(func() error { return p.Run(r.ctx) })
+	r.producers[key] = p
+	return p, nil
+}
+
+// settings are those of the source; records of one that is no longer in the configuration go to the
+// global cluster.
+func (r *Replayer) settings(source string) config.Source {
+	for _, s := range r.cfg.Sources {
+		if s.ID == source {
+			return s
+		}
+	}
+	r.log.Warn("failure log of a source that is not in the configuration: its records go to the global kafka.brokers",
+		zap.String("source", source))
+	return config.Source{ID: source, Kafka: r.cfg.Kafka, Compression: "lz4"}
+}
+
+// ready waits until something can be sent.
+func (r *Replayer) ready(ctx context.Context, p *kafka.Producer) error {
+	timer := time.NewTimer(r.patience)
+	defer timer.Stop()
+	select {
+	case <-p.WaitReady():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+	}
+	if _, err := p.Ready(); err != nil {
+		return err
+	}
+	return errors.New("no broker within " + r.patience.String())
+}
+
+// resend is one call of Send.
+type resend struct {
+	p        *kafka.Producer
+	records  []failedlog.Record
+	errs     []error
+	patience time.Duration
+}
+
+// split makes one batch a partition; a batch's Tag holds the indexes of its records.
+func (s *resend) split(topic string, sticky int32) []*kafka.RecordBatch {
+	meta, _ := s.p.Ready()
+	byPartition := map[int32]*kafka.RecordBatch{}
+	var batches []*kafka.RecordBatch
+	for i := range s.records {
+		rec := &s.records[i]
+		partition := choose(rec, topic, meta, sticky)
+		rb := byPartition[partition]
+		if rb == nil {
+			rb = s.p.NewBatch(partition)
+			rb.Tag = []int(nil)
+			byPartition[partition] = rb
+			batches = append(batches, rb)
+		}
+		rb.Tag = append(rb.Tag.([]int), i)
+		rb.Add(rec.Key, rec.Payload, rec.Timestamp, recordHeaders(rec.Headers))
+	}
+	return batches
+}
+
+// choose gives the partition the record was meant for; in another topic, the one that its key says.
+func choose(rec *failedlog.Record, topic string, meta kafka.Topic, sticky int32) int32 {
+	switch {
+	case rec.Topic == topic && rec.Partition >= 0 && rec.Partition < meta.Partitions:
+		return rec.Partition
+	case rec.Key != nil && meta.Partitions > 0:
+		return kafka.Partition(rec.Key, meta.Partitions)
+	case len(meta.Usable) > 0:
+		return meta.Usable[int(sticky)%len(meta.Usable)]
+	}
+	return 0
+}
+
+func recordHeaders(list []failedlog.Header) kafka.Headers {
+	headers := make([]kafka.Header, len(list))
+	for i, h := range list {
+		headers[i] = kafka.Header{Key: h.Key, Value: h.Value}
+	}
+	return kafka.NewHeaders(headers)
+}
+
+// deliver sends the batches and keeps each record's verdict. A batch with a bad line is halved until
+// the bad line stands alone.
+func (s *resend) deliver(ctx context.Context, batches []*kafka.RecordBatch) {
+	retry := kafka.Retry{Initial: 100 * time.Millisecond, Max: 2 * time.Second, MaxElapsed: s.patience}
+	for len(batches) > 0 {
+		results := s.p.Deliver(ctx, batches, retry)
+		var halves []*kafka.RecordBatch
+		for i, rb := range batches {
+			halves = append(halves, s.verdict(ctx, rb, results[i])...)
+			rb.Release()
+		}
+		batches = halves
+	}
+}
+
+func (s *resend) verdict(ctx context.Context, rb *kafka.RecordBatch, res kafka.Result) []*kafka.RecordBatch {
+	indexes := rb.Tag.([]int)
+	switch {
+	case res.Err == nil:
+		return nil
+	case res.Err.Class.OfLine() && rb.Len() > 1:
+		middle := rb.Len() / 2
+		first, second := rb.Slice(0, middle), rb.Slice(middle, rb.Len())
+		first.Tag, second.Tag = indexes[:middle:middle], indexes[middle:]
+		return []*kafka.RecordBatch{first, second}
+	case res.Err.Class.OfLine():
+		s.errs[indexes[0]] = &failedlog.Failure{Class: string(res.Err.Class), Kafka: res.Err.Kafka, Message: res.Err.Err.Error()}
+		return nil
+	}
+	for _, i := range indexes {
+		s.errs[i] = fmt.Errorf("no verdict within %s: %w", s.patience, errors.Join(ctx.Err(), res.Err))
+	}
+	return nil
+}
