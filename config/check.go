@@ -13,7 +13,7 @@ func (l *loader) check() {
 	l.checkTop()
 	l.checkBrokers()
 	l.checkBlocks(l.defaults, &l.start)
-	ids := map[string]int{}
+	ids := map[string]firstID{}
 	for i, sec := range l.sources {
 		src := &l.cfg.Sources[i]
 		if isNull(deref(sec.node)) {
@@ -31,7 +31,7 @@ func (l *loader) check() {
 
 func (l *loader) checkTop() {
 	top := l.top
-	if !top.has("sources") {
+	if top.lacks("sources") {
 		l.fail(top.node, Error{Key: "sources", Msg: "the key is missing", Expected: "a list of what to ship",
 			Hint: "sources: [{id: app, include: [/var/log/app/*.log], mode: callback, topic: app}]"})
 	} else if top.ok("sources") && len(l.sources) == 0 {
@@ -65,12 +65,12 @@ func (l *loader) together(s *section, a, b, msg string) {
 
 // checkBrokers reports missing brokers: globally, unless every source has its own.
 func (l *loader) checkBrokers() {
-	if l.kafka.has("brokers") || (l.top.has("kafka") && !l.top.ok("kafka")) {
+	if n := l.top.values["kafka"]; !l.kafka.lacks("brokers") || (n != nil && !isNull(deref(n)) && deref(n).Kind != yaml.MappingNode) {
 		return
 	}
 	without := ""
 	for _, sec := range l.sources {
-		if sec.kafka == nil || !sec.kafka.has("brokers") {
+		if sec.kafka == nil || sec.kafka.lacks("brokers") {
 			without = sec.key
 			break
 		}
@@ -89,7 +89,7 @@ func (l *loader) checkRequired(sec *sourceSection) {
 	}
 	for i := range sourceRows {
 		r := &sourceRows[i]
-		if r.required && !sec.has(r.name) && !l.defaults.has(r.name) {
+		if r.required && sec.lacks(r.name) && l.defaults.lacks(r.name) {
 			hint := ""
 			if !r.local {
 				hint = "give it here, or for all sources under defaults"
@@ -99,18 +99,28 @@ func (l *loader) checkRequired(sec *sourceSection) {
 	}
 }
 
-func (l *loader) checkDuplicate(src *Source, sec *sourceSection, ids map[string]int) {
+// firstID is where an id was given first.
+type firstID struct {
+	id   string
+	line int
+}
+
+func (l *loader) checkDuplicate(src *Source, sec *sourceSection, ids map[string]firstID) {
 	if !sec.ok("id") {
 		return
 	}
 	// Ids name folders, and some file systems do not tell cases apart.
 	id := strings.ToLower(src.ID)
 	if first, taken := ids[id]; taken {
-		l.fail(sec.place("id"), Error{Key: sec.path("id"), Msg: fmt.Sprintf("two sources have the same id, the first in line %d", first),
-			Found: quote(src.ID), Expected: "an id that no other source has", Hint: "ids that differ in upper and lower case only count as the same"})
+		e := Error{Key: sec.path("id"), Msg: fmt.Sprintf("two sources have the same id, the first in line %d", first.line),
+			Found: quote(src.ID), Expected: "an id that no other source has"}
+		if first.id != src.ID {
+			e.Hint = "ids that differ in upper and lower case only count as the same"
+		}
+		l.fail(sec.place("id"), e)
 		return
 	}
-	ids[id] = sec.place("id").Line
+	ids[id] = firstID{src.ID, sec.place("id").Line}
 }
 
 // modeKnown says whether the source's mode is there and good; without it nothing can be said about

@@ -114,7 +114,7 @@ func (l *loader) checkSASL(a *SASL, s *section) {
 
 // need reports a key that the mechanism cannot do without.
 func (l *loader) need(s *section, name string, there bool, mechanism string) {
-	if there || (s.has(name) && !s.ok(name)) {
+	if there || s.meant[name] || (s.has(name) && !s.ok(name)) {
 		return
 	}
 	e := Error{Key: s.path(name), Msg: "the key is missing", Expected: "a value, since mechanism " + mechanism + " needs one"}

@@ -16,15 +16,20 @@ type section struct {
 	values map[string]*yaml.Node
 	// expanded holds the keys whose value came from a variable.
 	expanded map[string]bool
+	// meant holds the keys that a misspelt key was most likely meant to be: they are not missing.
+	meant map[string]bool
 }
 
 func newSection(key string, node *yaml.Node) *section {
 	return &section{key: key, node: node, keys: map[string]*yaml.Node{},
-		values: map[string]*yaml.Node{}, expanded: map[string]bool{}}
+		values: map[string]*yaml.Node{}, expanded: map[string]bool{}, meant: map[string]bool{}}
 }
 
 // has says that the key was given, well or not.
 func (s *section) has(name string) bool { return s.keys[name] != nil }
+
+// lacks says that the key was not given, and that no misspelt key stands for it.
+func (s *section) lacks(name string) bool { return !s.has(name) && !s.meant[name] }
 
 // ok says that the key was given and its value could be read.
 func (s *section) ok(name string) bool { return s.values[name] != nil }
@@ -103,7 +108,7 @@ func (d *decoder) block(n *yaml.Node, rows []row, prefix string, target any, sec
 	}
 	for _, e := range d.entries(n, strings.TrimSuffix(sec.path(prefix), ".")) {
 		r := find(rows, prefix+e.name)
-		if r == nil {
+		if r == nil || strings.Contains(e.name, ".") {
 			d.unknown(e, rows, prefix, sec)
 			continue
 		}
@@ -137,22 +142,25 @@ func (d *decoder) isMapping(n *yaml.Node, key string, secret bool) bool {
 		return true
 	}
 	d.fail(n, Error{Key: key, Msg: "this must be a block of keys", Found: describe(v, secret),
-		Expected: "a block: key: value lines, indented under " + orTop(key)})
+		Expected: "lines with key: value" + under(key)})
 	return false
 }
 
-func orTop(key string) string {
+func under(key string) string {
 	if key == "" {
-		return "nothing"
+		return ""
 	}
-	return key + ":"
+	return ", indented under " + base(key) + ":"
 }
 
 // unknown reports a key that no row has.
 func (d *decoder) unknown(e entry, rows []row, prefix string, sec *section) {
-	hint := suggestKey(rows, prefix, e.name)
+	near, hint := suggestKey(rows, prefix, e.name)
 	expected := ""
-	if !strings.HasPrefix(hint, "did you mean") {
+	if near != "" {
+		sec.meant[prefix+near] = true
+		hint = didYouMean(near)
+	} else {
 		var names []string
 		for _, r := range rows {
 			if parent(r.name) == prefix {

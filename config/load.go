@@ -106,8 +106,10 @@ func parse(file string, data []byte, env func(string) (string, bool)) (*Config, 
 	cfg := Defaults("")
 	cfg.Path, cfg.Sources = abs, nil
 	l := &loader{decoder: decoder{file: file, dir: filepath.Dir(abs), env: env}, cfg: &cfg, used: map[string]bool{}}
-	l.readTop(root)
-	l.check()
+	if l.isMapping(root, "", false) {
+		l.readTop(root)
+		l.check()
+	}
 	if len(l.errs) > 0 {
 		return nil, l.errs.sorted()
 	}

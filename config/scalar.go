@@ -37,8 +37,15 @@ var sizeUnits = []unit{
 // parseDuration reads numbers with units, such as 1m30s or 1.5h; 0 needs no unit. Negative durations
 // are an error.
 func parseDuration(s string) (time.Duration, error) {
-	if s == "0" {
+	switch {
+	case s == "0":
 		return 0, nil
+	case s == "":
+		return 0, errors.New("it is empty")
+	case strings.HasPrefix(s, "-"):
+		return 0, errors.New("it is negative")
+	case strings.ContainsAny(s, " \t"):
+		return 0, errors.New("it has spaces in it")
 	}
 	var total float64
 	for rest := s; rest != ""; {
@@ -46,7 +53,7 @@ func parseDuration(s string) (time.Duration, error) {
 		name, tail := leadingNot(tail, "0123456789.")
 		value, err := strconv.ParseFloat(number, 64)
 		if err != nil {
-			return 0, errors.New("it is no duration")
+			return 0, errors.New("it is not a number with a unit")
 		}
 		if name == "" {
 			return 0, fmt.Errorf("the unit is missing; did you mean %q or %q?", s+"s", s+"ms")
@@ -58,10 +65,7 @@ func parseDuration(s string) (time.Duration, error) {
 		total += value * float64(factor)
 		rest = tail
 	}
-	switch {
-	case s == "":
-		return 0, errors.New("it is empty")
-	case total > math.MaxInt64/2:
+	if total > math.MaxInt64/2 {
 		return 0, errors.New("it is too long")
 	}
 	return time.Duration(math.Round(total)), nil

@@ -21,6 +21,18 @@ func nearest(s string, candidates []string) string {
 			best, bestDistance = c, d
 		}
 	}
+	if best != "" || len(word) < 2 {
+		return best
+	}
+	// The only one that begins alike: warning for warn, gz for gzip.
+	for _, c := range candidates {
+		if other := squash(c); strings.HasPrefix(other, word) || (len(other) > 1 && strings.HasPrefix(word, other)) {
+			if best != "" {
+				return ""
+			}
+			best = c
+		}
+	}
 	return best
 }
 
@@ -62,15 +74,18 @@ func didYouMean(s string) string {
 var tables = []struct {
 	rows  []row
 	place string
-	path  string
 }{
-	{topRows, "at the top level of the file", ""},
-	{kafkaRows, "under kafka", "kafka."},
-	{sourceRows, "in an entry of sources", "sources[]."},
+	{topRows, "at the top level of the file"},
+	{kafkaRows, "under kafka"},
+	{sourceRows, "in an entry of sources"},
 }
 
-// suggestKey words a hint for an unknown key in the block of rows at prefix ("" or "tls.").
-func suggestKey(rows []row, prefix, key string) string {
+// suggestKey gives the key of the block of rows at prefix ("" or "tls.") that an unknown key was most
+// likely meant to be, or a hint in words.
+func suggestKey(rows []row, prefix, key string) (near, hint string) {
+	if flat := writeAsBlock(rows, prefix, key); flat != "" {
+		return "", flat
+	}
 	var names []string
 	for _, r := range rows {
 		if parent(r.name) == prefix {
@@ -78,7 +93,7 @@ func suggestKey(rows []row, prefix, key string) string {
 		}
 	}
 	if near := nearest(key, names); near != "" {
-		return didYouMean(near)
+		return near, ""
 	}
 	// Words from other shippers: the same word first, then one that is nearly it.
 	also := map[string]string{}
@@ -92,24 +107,25 @@ func suggestKey(rows []row, prefix, key string) string {
 		}
 	}
 	if known := also[squash(key)]; known != "" {
-		return didYouMean(known)
+		return known, ""
 	}
 	if elsewhere := belongsElsewhere(key); elsewhere != "" {
-		return elsewhere
+		return "", elsewhere
 	}
-	return didYouMean(also[nearest(key, others)])
+	return also[nearest(key, others)], ""
+}
+
+// writeAsBlock words a hint for a path with dots, such as kafka.brokers or retry.max_interval.
+func writeAsBlock(rows []row, prefix, key string) string {
+	known := find(rows, prefix+key) != nil || (strings.HasPrefix(key, "kafka.") && find(kafkaRows, key[len("kafka."):]) != nil)
+	if !known || !strings.Contains(key, ".") {
+		return ""
+	}
+	return "write it as a block: " + strings.ReplaceAll(key, ".", ": {") + ": ..." + strings.Repeat("}", strings.Count(key, "."))
 }
 
 // belongsElsewhere words a hint for a key that is known in another block.
 func belongsElsewhere(key string) string {
-	for _, t := range tables {
-		for _, r := range t.rows {
-			full := strings.TrimPrefix(t.path, "sources[].") + r.name
-			if strings.Contains(key, ".") && key == full {
-				return "write it as a block: " + strings.ReplaceAll(full, ".", ": {") + ": ..." + strings.Repeat("}", strings.Count(full, "."))
-			}
-		}
-	}
 	for _, t := range tables {
 		for _, r := range t.rows {
 			if base(r.name) != key {

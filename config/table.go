@@ -109,9 +109,10 @@ var topRows = []row{
 		doc: "The least important messages that are still logged; debug names every batch.",
 		at:  inConfig(func(c *Config) any { return &c.Log.Level })},
 	{name: "log.format", kind: kindEnum, values: []string{LogAuto, LogJSON, LogConsole},
-		doc:  "Form of the messages; auto is console on a terminal and json otherwise.",
-		also: []string{"encoding"},
-		at:   inConfig(func(c *Config) any { return &c.Log.Format })},
+		means: map[string]string{"text": LogConsole, "plain": LogConsole},
+		doc:   "Form of the messages; auto is console on a terminal and json otherwise.",
+		also:  []string{"encoding"},
+		at:    inConfig(func(c *Config) any { return &c.Log.Format })},
 
 	{name: "kafka", kind: kindKafka, doc: "The Kafka cluster that all sources ship to, unless a source has its own `kafka` block.",
 		also: []string{"output", "output.kafka"},

@@ -22,6 +22,14 @@ func (s scalar) found() string {
 	if s.expanded {
 		return fmt.Sprintf("%s (from %s)", quote(s.text), s.node.Value)
 	}
+	return quote(s.text)
+}
+
+// foundType words the value where its type is wrong.
+func (s scalar) foundType() string {
+	if s.expanded {
+		return s.found()
+	}
 	return describe(s.node, false)
 }
 
@@ -101,7 +109,7 @@ func (d *decoder) single(r *row, s scalar, n *yaml.Node, key string, dst any) bo
 	case kindBool:
 		b, ok := parseBool(s.text)
 		if !ok || (isQuoted(s.node) && !s.expanded) {
-			return d.refuse(n, key, Error{Msg: "wrong type", Found: s.found(), Expected: wantBool, Hint: boolHint(s, ok)})
+			return d.refuse(n, key, Error{Msg: "wrong type", Found: s.foundType(), Expected: wantBool, Hint: boolHint(s, ok)})
 		}
 		*dst.(*bool) = b
 		return true
@@ -112,7 +120,7 @@ func (d *decoder) single(r *row, s scalar, n *yaml.Node, key string, dst any) bo
 			if ok {
 				hint = "take the quotes out"
 			}
-			return d.refuse(n, key, Error{Msg: "wrong type", Found: s.found(), Expected: r.want(), Hint: hint})
+			return d.refuse(n, key, Error{Msg: "wrong type", Found: s.foundType(), Expected: r.want(), Hint: hint})
 		}
 		return d.number(r, s, i, n, key, dst)
 	case kindSize:
@@ -251,6 +259,10 @@ func (r *row) want() string {
 		return "the name of a file or folder"
 	case kindSecret:
 		return "a text, best a variable such as ${KAFKA_PASSWORD}"
+	}
+	if r.check != nil {
+		_, expected := r.check("") // no check takes an empty text
+		return expected
 	}
 	return "a text"
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 )
@@ -76,6 +77,9 @@ func syntaxError(file string, data []byte, err error) *Error {
 	text := lineOf(data, line)
 	indent, _ := leading(text, " \t")
 	e := &Error{File: file, Line: line, Column: len(indent) + 1, Msg: "this is not YAML: " + msg, Hint: syntaxHint(msg)}
+	if strange := strings.IndexFunc(text, isStrange); strange >= 0 {
+		e.Column = strange + 1
+	}
 	if tab := strings.IndexByte(indent, '\t'); tab >= 0 {
 		e.Column = tab + 1
 		e.Found, e.Expected, e.Hint = "a tab in the indentation", "spaces", "replace the tab by spaces"
@@ -125,6 +129,9 @@ func brokenLine(data []byte) int {
 	}
 	return 1
 }
+
+// isStrange says that a character may not stand in YAML; so does a byte that is not UTF-8.
+func isStrange(r rune) bool { return r == utf8.RuneError || (r < ' ' && r != '\t') || r == 0x7f }
 
 func lineOf(data []byte, line int) string {
 	lines := bytes.SplitN(data, []byte("\n"), line+1)
