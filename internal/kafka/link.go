@@ -39,7 +39,10 @@ type request struct {
 	batches []*RecordBatch
 	done    func(*RecordBatch, Result)
 	barrier func(error)
-	newID   func(producerID, error)
+	newID   func(producerID, *Error)
+
+	mu   sync.Mutex
+	over bool // the answer has come: batches are the caller's again
 }
 
 func (p *Producer) newLink(addr string) *link {
@@ -180,7 +183,7 @@ func (r *request) fail(e *Error, attempted bool) {
 	case r.barrier != nil:
 		r.barrier(e)
 	case r.newID != nil:
-		r.newID(producerID{}, e)
+		r.newID(noID, e)
 	}
 	for _, rb := range r.batches {
 		r.done(rb, Result{Partition: rb.Partition, Offset: -1, Err: e, Attempted: attempted})
@@ -303,17 +306,23 @@ func (l *link) encode(r *request) *sarama.ProduceRequest {
 		RequiredAcks: sarama.RequiredAcks(p.conf.Acks),
 		Timeout:      int32(p.brokerTimeout().Milliseconds()),
 	}
+	p.stats.requests.Add(1)
 	for _, rb := range r.batches {
+		p.stats.records.Add(int64(rb.Len()))
 		req.AddBatch(p.conf.Topic, rb.Partition, rb.seal(p.codec, p.level))
 	}
 	return req
 }
 
-// written frees what is no longer needed once the request is in the socket.
+// written frees what is no longer needed once the request is in the socket. The answer may have come
+// before it: the batches are the caller's again then.
 func (l *link) written(r *request) {
-	l.p.stats.requests.Add(1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over {
+		return
+	}
 	for _, rb := range r.batches {
-		l.p.stats.records.Add(int64(rb.Len()))
 		rb.sent()
 	}
 }
@@ -341,6 +350,9 @@ func (l *link) release(proved bool) {
 // answered runs on sarama's reading goroutine, where no method of the Broker may be called: it only
 // hands the results over.
 func (l *link) answered(r *request, res *sarama.ProduceResponse, err error) {
+	r.mu.Lock()
+	r.over = true
+	r.mu.Unlock()
 	l.release(err == nil)
 	if err != nil {
 		// Whatever comes next on this connection is of no use.
