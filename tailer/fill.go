@@ -152,7 +152,7 @@ func (t *Tailer) read(s *series, b *batch.Batch, now time.Time) (full, again boo
 			}
 			continue // nobody knows when it can be read; the newer ones go on
 		}
-		if !g.passed && i+1 < len(s.gens) && (!begun || g.cut.Partial() > 0 && !g.final) {
+		if i+1 == len(s.gens) || !g.passed && (!begun || g.cut.Partial() > 0 && !g.final) {
 			break
 		}
 		g.passed = true

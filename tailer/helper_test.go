@@ -1,6 +1,8 @@
 package tailer
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -34,6 +36,7 @@ type rig struct {
 	cfg    Config
 	tl     *Tailer
 	now    time.Time
+	seen   time.Time // when the tailer was stopped
 	pool   *batch.Pool
 	logs   *observer.ObservedLogs
 	lines  map[string][]string // by path, in the order of arrival
@@ -49,7 +52,7 @@ type rig struct {
 func newRig(t *testing.T, include ...string) *rig {
 	t.Helper()
 	r := &rig{
-		t: t, dir: t.TempDir(), now: time.Now().Add(time.Hour),
+		t: t, dir: t.TempDir(), now: time.Now(),
 		lines: map[string][]string{}, states: map[batch.FileID]*batch.State{},
 	}
 	r.pool = batch.NewPool(8 << 20)
@@ -76,7 +79,7 @@ func (r *rig) start() {
 	cfg := r.cfg
 	for _, id := range r.order {
 		s := *r.states[id]
-		s.Seen = r.now
+		s.Seen = r.seen
 		cfg.Resume = append(cfg.Resume, s)
 	}
 	tl, err := New(cfg)
@@ -90,6 +93,7 @@ func (r *rig) stop() {
 	if r.tl == nil {
 		return
 	}
+	r.seen = time.Now()
 	l := loop{t: r.tl, timer: time.NewTimer(0)}
 	l.end()
 	r.tl = nil
@@ -223,6 +227,37 @@ func (r *rig) rename(from, to string) {
 	r.must(os.Rename(r.path(from), r.path(to)))
 }
 
+// copytruncate copies a file and then empties it, as logrotate does, with nothing lost in between.
+func (r *rig) copytruncate(name, to string) {
+	r.t.Helper()
+	r.copy(name, to)
+	r.must(os.Truncate(r.path(name), 0))
+}
+
+func (r *rig) copy(name, to string) {
+	r.t.Helper()
+	data, err := os.ReadFile(r.path(name))
+	r.must(err)
+	r.must(os.WriteFile(r.path(to), data, 0o600))
+}
+
+// gzip compresses a file as gzip(1) does: the time of the last write is kept, and the file goes.
+func (r *rig) gzip(name string) {
+	r.t.Helper()
+	data, err := os.ReadFile(r.path(name))
+	r.must(err)
+	fi, err := os.Stat(r.path(name))
+	r.must(err)
+	var z bytes.Buffer
+	w := gzip.NewWriter(&z)
+	_, err = w.Write(data)
+	r.must(err)
+	r.must(w.Close())
+	r.must(os.WriteFile(r.path(name+".gz"), z.Bytes(), 0o600))
+	r.must(os.Chtimes(r.path(name+".gz"), fi.ModTime(), fi.ModTime()))
+	r.remove(name)
+}
+
 func (r *rig) remove(name string) {
 	r.t.Helper()
 	r.must(os.Remove(r.path(name)))
@@ -272,4 +307,57 @@ func seq(prefix string, from, to int) []string {
 		out = append(out, fmt.Sprintf("%s-%d", prefix, i))
 	}
 	return out
+}
+
+// age sets a file's time of the last write so many seconds back.
+func (r *rig) age(name string, seconds int) {
+	r.t.Helper()
+	at := time.Now().Add(-time.Duration(seconds) * time.Second)
+	r.must(os.Chtimes(r.path(name), at, at))
+}
+
+// gzipTo renames a file and compresses it.
+func (r *rig) gzipTo(name, to string) {
+	r.t.Helper()
+	r.rename(name, to)
+	r.gzip(to)
+}
+
+// open opens a file as an application with O_APPEND holds it.
+func (r *rig) open(name string) *os.File {
+	r.t.Helper()
+	f, err := os.OpenFile(r.path(name), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	r.must(err)
+	r.t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+func (r *rig) writeTo(f *os.File, text string) {
+	r.t.Helper()
+	_, err := f.WriteString(text)
+	r.must(err)
+}
+
+// wantFinished checks which generations of a path the checkpoint knows, and whether they are finished.
+func (r *rig) wantFinished(name string, want ...bool) {
+	r.t.Helper()
+	if got := r.finished(name); !slices.Equal(got, want) {
+		r.t.Fatalf("finished generations of %s: %v, want %v\n%s", name, got, want, r.dump())
+	}
+}
+
+// wantAll checks how many lines have arrived of all paths.
+func (r *rig) wantAll(n int) {
+	r.t.Helper()
+	if len(r.all) != n {
+		r.t.Fatalf("%d lines arrived of all files, want %d: %s\n%s", len(r.all), n, brief(r.all), r.dump())
+	}
+}
+
+// wantOpen checks how many descriptors are held.
+func (r *rig) wantOpen(n int) {
+	r.t.Helper()
+	if got := len(r.tl.opened); got != n {
+		r.t.Fatalf("%d files are open, want %d\n%s", got, n, r.dump())
+	}
 }

@@ -1,5 +1,238 @@
 package tailer
 
-import "time"
+import (
+	"cmp"
+	"math"
+	"path/filepath"
+	"slices"
+	"time"
 
-func (t *Tailer) resume(now time.Time) {}
+	"go.uber.org/zap"
+
+	"shiplog/internal/batch"
+	"shiplog/tailer/internal/cut"
+	"shiplog/tailer/internal/fsid"
+)
+
+// resume goes on from what the checkpoint remembers. It finds each generation again: by its inode,
+// wherever in the folder it stands now, and where that fails by its content, in a copy or a compressed
+// form. What was written and rotated away while nobody ran comes between.
+func (t *Tailer) resume(now time.Time) {
+	byPath := map[string][]batch.State{}
+	var paths []string
+	for _, st := range t.cfg.Resume {
+		node := fsid.Of(st.ID)
+		if n, ok := t.maxGen[node]; !ok || st.ID.Gen > n {
+			t.maxGen[node] = st.ID.Gen
+		}
+		if byPath[st.Path] == nil {
+			paths = append(paths, st.Path)
+		}
+		byPath[st.Path] = append(byPath[st.Path], st)
+	}
+	slices.Sort(paths)
+	for _, p := range paths {
+		if !t.glob.Has(p) {
+			t.log.info("remembered file is no longer included", zap.String("path", p))
+			continue
+		}
+		t.resumePath(p, byPath[p], now)
+	}
+	t.cfg.Resume = nil
+}
+
+// place is where a remembered generation was found.
+type place struct {
+	g    *generation
+	key  int64 // orders generations by age: the time of the last write
+	seen int64 // when it was last there
+}
+
+// resumePath brings the generations of one path back.
+func (t *Tailer) resumePath(path string, states []batch.State, now time.Time) {
+	s := &series{path: path, root: t.rootOf(path), seen: t.scans}
+	t.series[path] = s
+	dir := t.dirs.list(dirOf(path), t.scans)
+	places := map[fsid.Identity]entry{}
+	for _, e := range slices.Concat(dir.entries, t.beside(path)) {
+		places[e.info.Identity] = e
+	}
+	if info, ok := stat(s.root, path); ok {
+		places[info.Identity] = entry{path, s.root, info}
+	}
+	found := make([]*place, 0, len(states))
+	for _, st := range states {
+		found = append(found, t.recall(s, st, places, now))
+	}
+	for _, p := range found {
+		if p.g.state == orphan {
+			t.seek(p.g, now)
+			if p.g.state != orphan && !p.g.dead {
+				p.key = p.g.mtime
+			}
+		}
+	}
+	slices.SortStableFunc(found, func(a, b *place) int { return cmp.Compare(a.key, b.key) })
+	s.gens = s.gens[:0]
+	for _, p := range found {
+		s.latest = p.g
+		if p.g.state == finished {
+			continue
+		}
+		s.gens = append(s.gens, p.g)
+		t.enqueue(s)
+	}
+	t.betweenRuns(s, found[len(found)-1], now)
+}
+
+func (t *Tailer) rootOf(path string) *fsid.Root {
+	return &fsid.Root{Dir: dirOf(path), Follow: t.cfg.FollowSymlinks}
+}
+
+// recall makes a generation of what is remembered, with the file that carries it if that is there.
+func (t *Tailer) recall(s *series, st batch.State, places map[fsid.Identity]entry, now time.Time) *place {
+	g := &generation{
+		file: &batch.File{ID: st.ID, Path: st.Path}, ser: s, state: orphan, node: fsid.Of(st.ID), root: s.root,
+		pos: st.Pos, size: st.Pos.Offset, sound: st.Pos.Offset, announced: true, remembered: true, final: t.cfg.Once,
+		grown: now, lost: LostGone,
+	}
+	seen := st.Seen
+	if seen.IsZero() {
+		seen = now // nothing is known: so nothing came after it
+	}
+	p := &place{g: g, key: seen.UnixNano(), seen: seen.UnixNano()}
+	e, there := t.placeOf(g.node, st, places)
+	if there && t.maxGen[fsid.Of(st.ID)] == st.ID.Gen && t.holds(e, st.Pos) {
+		p.key = e.info.MTime
+		t.recalled(g, e)
+	} else if there {
+		g.lost = LostTruncated
+	}
+	switch {
+	case st.Finished:
+		g.state = finished
+		s.known++
+		t.known = append(t.known, g)
+		return p
+	case g.state == live:
+		p.key = math.MaxInt64
+	}
+	g.cut = cut.New(t.opt, g.file, st.Pos)
+	if g.state != orphan {
+		g.grown = lastWrite(e, now)
+		t.observe(g, e.info, now)
+		if t.cfg.MaxOpenFiles <= 0 || len(t.opened) < t.cfg.MaxOpenFiles {
+			t.hold(g, now)
+		}
+	}
+	return p
+}
+
+// recalled ties a remembered generation to the file that carries it.
+func (t *Tailer) recalled(g *generation, e entry) {
+	g.node, g.at, g.root = e.info.Identity, e.path, e.root
+	g.state = rotated
+	if e.path == g.ser.path {
+		g.state = live
+	}
+	if compressed(e.path) {
+		g.gzip, g.static, g.final = true, true, true
+	}
+	t.byNode[g.node] = g
+}
+
+// lastWrite is when a file was written last, or now if that lies in the future.
+func lastWrite(e entry, now time.Time) time.Time {
+	if at := time.Unix(0, e.info.MTime); at.Before(now) {
+		return at
+	}
+	return now
+}
+
+// placeOf finds the inode of a remembered generation. Device numbers may change when a machine starts
+// again; inode and birth together, and content that was read, are certain enough without.
+func (t *Tailer) placeOf(node fsid.Identity, st batch.State, places map[fsid.Identity]entry) (entry, bool) {
+	if e, ok := places[node]; ok {
+		return t.now(e)
+	}
+	if node.Birth == 0 || st.Pos.Offset == 0 {
+		return entry{}, false
+	}
+	for id, e := range places {
+		if id.Inode == node.Inode && id.Birth == node.Birth && t.holds(e, st.Pos) {
+			return t.now(e)
+		}
+	}
+	return entry{}, false
+}
+
+// betweenRuns finds the files that came and were rotated away while nobody ran: those that were
+// written after the newest generation that is remembered, and of which nothing is known.
+func (t *Tailer) betweenRuns(s *series, newest *place, now time.Time) {
+	since := newest.key
+	if g := newest.g; g.state == live {
+		if g.position().HeadLen > 0 {
+			return // the live file is still the one we know
+		}
+		// It was empty then: whether it is what it was cannot be told, but what was copied from it
+		// since can.
+		since = newest.seen
+	}
+	all := t.siblings(s.path)
+	var found []entry
+	for _, e := range all {
+		e, same := t.now(e)
+		if !same || t.byNode[e.info.Identity] != nil || e.info.MTime < since {
+			continue
+		}
+		if e.info.MTime == since && e.info.Birth <= newest.g.node.Birth {
+			continue
+		}
+		if t.fromBetween(s, e, all, newest) {
+			found = append(found, e)
+		}
+	}
+	t.insertBetween(s, found, now)
+}
+
+// fromBetween says that a file is none of those that are remembered in another form.
+func (t *Tailer) fromBetween(s *series, e entry, all []entry, newest *place) bool {
+	if compressed(e.path) {
+		plain := e.path[:len(e.path)-len(filepath.Ext(e.path))]
+		if slices.ContainsFunc(all, func(o entry) bool { return o.path == plain }) || t.formOf(s, e) != nil {
+			return false
+		}
+	}
+	if newest.g.state == live {
+		return !t.copyOfLive(e, newest.g)
+	}
+	return !t.copyOfKnown(s, e)
+}
+
+// copyOfKnown says that a file holds all that a remembered generation held, and no more: a copy that
+// somebody made of it.
+func (t *Tailer) copyOfKnown(s *series, e entry) bool {
+	for _, g := range slices.Concat(s.gens, t.knownOf(s)) {
+		if at := g.position(); at.Offset > 0 && g.size == e.info.Size && at.Offset == e.info.Size && t.holds(e, at) {
+			return true
+		}
+	}
+	return false
+}
+
+// insertBetween puts found files behind what is remembered, and before the live file.
+func (t *Tailer) insertBetween(s *series, found []entry, now time.Time) {
+	slices.SortFunc(found, older)
+	current := s.live()
+	if current != nil && len(found) > 0 {
+		s.remove(current)
+	}
+	for _, e := range found {
+		g := t.begin(s, e, rotated, now)
+		g.grown = lastWrite(e, now)
+		t.log.info("rotated file found", append(g.fields(), zap.String("at", e.path))...)
+	}
+	if current != nil && len(found) > 0 {
+		s.add(current)
+	}
+}

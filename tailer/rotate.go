@@ -67,6 +67,9 @@ func (t *Tailer) now(e entry) (entry, bool) {
 // newest one that we know of this path. They are put behind it, the oldest first. truncated is the
 // live file when a truncation was seen, else nil.
 func (t *Tailer) between(s *series, now time.Time, truncated *generation) {
+	if t.scans == 1 {
+		return // everything is new at the first look; betweenRuns decides by age
+	}
 	var found []entry
 	all := t.siblings(s.path)
 	for _, e := range all {
