@@ -100,7 +100,7 @@ func (p *Producer) brokerError(code sarama.KError, message *string, broker strin
 	if message != nil && *message != "" {
 		err = errors.New(*message)
 	}
-	return &Error{Class: f.class, Kafka: f.name, Topic: p.conf.Topic, Broker: broker, Err: err}
+	return &Error{Class: f.class, Kafka: f.name, Topic: p.conf.Topic, Broker: broker, Err: err, code: code}
 }
 
 // mismatch is a difference between the two sides of a connection that a person has to mend.
@@ -178,6 +178,11 @@ func (p *Producer) notSent(broker string, err error) (e *Error, attempted bool) 
 // lost is the error of a request that was out when its connection broke: it may have been written.
 func (p *Producer) lost(broker string, err error) *Error {
 	return &Error{Class: ClassUnknown, Topic: p.conf.Topic, Broker: broker, Err: fmt.Errorf("no answer: %w", p.secrets.scrub(err))}
+}
+
+// gone is the error of a request that met a connection which had just ended.
+func (p *Producer) gone(l *link) *Error {
+	return &Error{Class: ClassRetriable, Topic: p.conf.Topic, Broker: l.addr, Err: errors.New("connection lost")}
 }
 
 // closedByPeer says that the other side ended the connection.

@@ -4,7 +4,11 @@
 // sarama.
 package kafka
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/IBM/sarama"
+)
 
 // Class says what an error speaks about, and so what may be done with it. It bounds the label of
 // metrics.
@@ -47,6 +51,8 @@ type Error struct {
 	Topic  string
 	Broker string // host:port, "" when not known
 	Err    error  // the cause in words; never contains a secret
+
+	code sarama.KError // ErrNoError when no broker answered
 }
 
 // Error names the class, the place and the cause.

@@ -34,17 +34,6 @@ type link struct {
 	confirm  confirmations
 }
 
-// request is one item of a link's queue: a produce request, a barrier, or the wish for a producer id.
-type request struct {
-	batches []*RecordBatch
-	done    func(*RecordBatch, Result)
-	barrier func(error)
-	newID   func(producerID, *Error)
-
-	mu   sync.Mutex
-	over bool // the answer has come: batches are the caller's again
-}
-
 func (p *Producer) newLink(addr string) *link {
 	return &link{p: p, addr: addr, wake: make(chan struct{}, 1)}
 }
@@ -177,19 +166,6 @@ func (l *link) drain(cause error) {
 	}
 }
 
-// fail gives every batch of the request the same bad result.
-func (r *request) fail(e *Error, attempted bool) {
-	switch {
-	case r.barrier != nil:
-		r.barrier(e)
-	case r.newID != nil:
-		r.newID(noID, e)
-	}
-	for _, rb := range r.batches {
-		r.done(rb, Result{Partition: rb.Partition, Offset: -1, Err: e, Attempted: attempted})
-	}
-}
-
 // serve sends what is queued, in order.
 func (l *link) serve(ctx context.Context) error {
 	var tick <-chan time.Time
@@ -266,6 +242,10 @@ func (l *link) handle(r *request) error {
 // produce sends one produce request whose answer comes by callback.
 func (l *link) produce(r *request) error {
 	err := l.b.AsyncProduce(l.encode(r), func(res *sarama.ProduceResponse, err error) {
+		l.release(err == nil)
+		if err != nil {
+			l.wire.kill(err) // whatever comes next on this connection is of no use
+		}
 		l.answered(r, res, err)
 	})
 	if err != nil {
@@ -347,18 +327,14 @@ func (l *link) release(proved bool) {
 	l.nudge()
 }
 
-// answered runs on sarama's reading goroutine, where no method of the Broker may be called: it only
-// hands the results over.
+// answered runs on sarama's reading goroutine, where no method of the Broker may be called: it
+// only hands the results over.
 func (l *link) answered(r *request, res *sarama.ProduceResponse, err error) {
 	r.mu.Lock()
 	r.over = true
 	r.mu.Unlock()
-	l.release(err == nil)
 	if err != nil {
-		// Whatever comes next on this connection is of no use.
-		l.wire.kill(err)
-		e := l.p.lost(l.addr, err)
-		r.fail(e, true)
+		r.fail(l.p.lost(l.addr, err), true)
 		return
 	}
 	for _, rb := range r.batches {

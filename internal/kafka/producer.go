@@ -19,34 +19,6 @@ func init() {
 	metrics.UseNilMetrics = true
 }
 
-// Config says where a Producer sends, and how.
-type Config struct {
-	Brokers        []string // host:port, at least one
-	ClientID       string
-	Version        string // newest protocol to speak, such as "3.9.0"; "" for the newest both sides know
-	DialTimeout    time.Duration
-	RequestTimeout time.Duration
-	TLS            *TLS  // nil: plaintext
-	SASL           *SASL // nil: no login
-	Topic          string
-	Acks           int16 // 0, 1 or -1 (all)
-	Idempotent     bool  // for Deliver; needs Acks -1
-	Codec          string
-	// CompressionLevel is for gzip (1 to 9) and zstd; nil for the codec's default.
-	CompressionLevel *int
-	// MaxInFlight is how many requests may be out at one leader.
-	MaxInFlight int
-	Log         *zap.Logger // nil: no log
-	// Dial opens a connection; nil for the ordinary way. It must heed the context.
-	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-}
-
-// Defaults for what Config leaves at zero.
-const (
-	DefaultDialTimeout    = 5 * time.Second
-	DefaultRequestTimeout = 10 * time.Second
-)
-
 // Producer sends record batches to the partitions of one topic. Run must be running for anything to
 // be sent; all other methods are safe for concurrent use, and none of them waits for the network
 // but Deliver and Barrier.
@@ -75,20 +47,6 @@ type Producer struct {
 	usable  []int32
 	ready   chan struct{} // closed while usable holds something
 	changed chan struct{} // closed at the next change of usable
-}
-
-// part is what is known of one partition.
-type part struct {
-	leader string // host:port, "" without one
-	epoch  int32
-	link   *link // the open connection to the leader, nil without one
-
-	// After a refusal nothing is sent until that time, and, if the answer said that the leader is
-	// another one, until the metadata say so too.
-	refused *Error
-	until   time.Time
-	moved   bool
-	tries   int // refusals since the last success
 }
 
 type counters struct {
@@ -141,152 +99,6 @@ func New(conf Config) (*Producer, error) {
 		return nil, fmt.Errorf("kafka: %w", err)
 	}
 	return p, nil
-}
-
-// check fills in what follows from the configuration, and says what is wrong with it.
-func (p *Producer) check() error {
-	c := &p.conf
-	version := sarama.MaxVersion
-	var err error
-	if c.Version != "" {
-		if version, err = sarama.ParseKafkaVersion(c.Version); err != nil {
-			return fmt.Errorf("version %q: want a form such as 3.9.0: %w", c.Version, err)
-		}
-	}
-	switch {
-	case len(c.Brokers) == 0:
-		return errors.New("no brokers")
-	case c.Topic == "":
-		return errors.New("no topic")
-	case c.Acks < -1 || c.Acks > 1:
-		return fmt.Errorf("acks %d: want 0, 1 or -1 (all)", c.Acks)
-	case c.Idempotent && c.Acks != -1:
-		return errors.New("an idempotent producer needs acks -1 (all)")
-	}
-	for _, b := range c.Brokers {
-		if _, _, err := net.SplitHostPort(b); err != nil {
-			return fmt.Errorf("broker %q: want host:port: %w", b, err)
-		}
-	}
-	if err := p.checkCodec(version); err != nil {
-		return err
-	}
-	p.produceVersion = produceVersion(version)
-	if p.produceVersion < 3 {
-		return fmt.Errorf("version %s: brokers before 0.11.0 are not supported", c.Version)
-	}
-	return p.checkSecurity(version)
-}
-
-func (p *Producer) checkCodec(version sarama.KafkaVersion) error {
-	p.level = sarama.CompressionLevelDefault // 0 would store gzip uncompressed
-	name := p.conf.Codec
-	if name == "" {
-		name = "none"
-	}
-	if err := p.codec.UnmarshalText([]byte(name)); err != nil {
-		return fmt.Errorf("compression %q: want none, gzip, snappy, lz4 or zstd", name)
-	}
-	if p.codec == sarama.CompressionZSTD && !version.IsAtLeast(sarama.V2_1_0_0) {
-		return fmt.Errorf("compression zstd needs version 2.1.0 or later, not %s", p.conf.Version)
-	}
-	if l := p.conf.CompressionLevel; l != nil {
-		switch {
-		case p.codec == sarama.CompressionGZIP && *l >= 1 && *l <= 9:
-		case p.codec == sarama.CompressionZSTD && *l >= 1 && *l <= 22:
-		default:
-			return fmt.Errorf("compression level %d: want 1 to 9 with gzip, or 1 to 22 with zstd", *l)
-		}
-		p.level = *l
-	}
-	return nil
-}
-
-// checkSecurity makes the configuration that all connections share, and reads all files once.
-func (p *Producer) checkSecurity(version sarama.KafkaVersion) error {
-	p.base = sarama.NewConfig()
-	p.base.Version = version
-	if p.conf.ClientID != "" {
-		p.base.ClientID = p.conf.ClientID
-	}
-	p.conf.ClientID = p.base.ClientID
-	p.base.ApiVersionsRequest = true
-	p.base.Net.DialTimeout = p.conf.DialTimeout
-	p.base.Net.ReadTimeout = p.conf.RequestTimeout
-	p.base.Net.WriteTimeout = p.conf.RequestTimeout
-	// Our own count stays below: produce requests, and one for a producer id.
-	p.base.Net.MaxOpenRequests = p.conf.MaxInFlight + 2
-	p.base.Net.Proxy.Enable = true
-	if p.conf.SASL != nil {
-		p.token = &tokenFile{path: p.conf.SASL.TokenFile}
-	}
-	if t := p.conf.TLS; t != nil {
-		if (t.CertFile == "") != (t.KeyFile == "") {
-			return errors.New("tls: a client certificate needs both its file and its key's")
-		}
-		if _, err := t.clientConfig(p.conf.Brokers[0]); err != nil {
-			return fmt.Errorf("tls: %w", err)
-		}
-	}
-	conf, err := p.brokerConfig(nil)
-	if err != nil {
-		return fmt.Errorf("sasl: %w", err)
-	}
-	return conf.Validate()
-}
-
-// produceVersion is the newest produce request that sarama and a broker of that version know;
-// sarama lowers it to what the broker at hand announced.
-func produceVersion(v sarama.KafkaVersion) int16 {
-	for version := int16(10); version > 0; version-- {
-		r := sarama.ProduceRequest{Version: version}
-		if v.IsAtLeast(requiredVersion(r)) {
-			return version
-		}
-	}
-	return 0
-}
-
-func requiredVersion(r sarama.ProduceRequest) sarama.KafkaVersion {
-	switch r.Version {
-	case 10:
-		return sarama.V3_7_0_0
-	case 9:
-		return sarama.V2_8_0_0
-	case 8:
-		return sarama.V2_4_0_0
-	case 7:
-		return sarama.V2_1_0_0
-	case 6:
-		return sarama.V2_0_0_0
-	case 4, 5:
-		return sarama.V1_0_0_0
-	default:
-		return sarama.V0_11_0_0
-	}
-}
-
-// brokerConfig is the configuration of one connection, with the credentials as they are now.
-func (p *Producer) brokerConfig(w *wire) (*sarama.Config, error) {
-	conf := *p.base
-	conf.Net.Proxy.Dialer = wireDialer{w}
-	if p.conf.SASL != nil {
-		if err := p.conf.SASL.login(&conf, &p.secrets, p.token); err != nil {
-			return nil, &mismatch{class: ClassAuth, text: "login", cause: err}
-		}
-	}
-	return &conf, nil
-}
-
-// wireDialer gives sarama the connection that is already open.
-type wireDialer struct{ w *wire }
-
-func (d wireDialer) Dial(string, string) (net.Conn, error) { return d.w, nil }
-
-// brokerTimeout is how long a broker may wait for its replicas: less than we wait for the broker, so
-// that its answer still comes.
-func (p *Producer) brokerTimeout() time.Duration {
-	return p.conf.RequestTimeout - p.conf.RequestTimeout/10
 }
 
 // Ready says what can be sent to now; the error is nil when at least one partition can.
@@ -346,30 +158,6 @@ func (p *Producer) openLinks() []*link {
 	return out
 }
 
-// route gives the connection for a partition, or the reason why there is none.
-func (p *Producer) route(partition int32) (*link, *Error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.closed || len(p.parts) == 0:
-		return nil, p.problem
-	case partition < 0 || int(partition) >= len(p.parts):
-		return nil, &Error{Class: ClassConfig, Topic: p.conf.Topic,
-			Err: fmt.Errorf("there is no partition %d: the topic has %d", partition, len(p.parts))}
-	}
-	part := &p.parts[partition]
-	switch {
-	case part.refused != nil:
-		return nil, part.refused
-	case part.link == nil && part.leader == "":
-		return nil, &Error{Class: ClassRetriable, Kafka: "LEADER_NOT_AVAILABLE", Topic: p.conf.Topic,
-			Err: fmt.Errorf("partition %d has no leader", partition)}
-	case part.link == nil:
-		return nil, &Error{Class: ClassRetriable, Topic: p.conf.Topic, Broker: part.leader, Err: errors.New("no connection to the leader")}
-	}
-	return part.link, nil
-}
-
 // maxRequest bounds the batches that travel in one request; brokers take 100 MB by default.
 const maxRequest = 16 << 20
 
@@ -378,6 +166,14 @@ const maxRequest = 16 << 20
 // goroutine, maybe before Send returns; it must not block. There is no retry. Batches of one
 // partition keep their order as long as no request fails.
 func (p *Producer) Send(rbs []*RecordBatch, done func(*RecordBatch, Result)) {
+	for _, rb := range rbs {
+		rb.frozen = freeze{}
+	}
+	p.submit(rbs, done)
+}
+
+// submit queues the batches, and gives the connections that it used.
+func (p *Producer) submit(rbs []*RecordBatch, done func(*RecordBatch, Result)) []*link {
 	var order []*link
 	requests := make(map[*link][]*request, 1)
 	for _, rb := range rbs {
@@ -394,10 +190,11 @@ func (p *Producer) Send(rbs []*RecordBatch, done func(*RecordBatch, Result)) {
 	for _, l := range order {
 		for _, r := range requests[l] {
 			if !l.push(r) {
-				r.fail(&Error{Class: ClassRetriable, Topic: p.conf.Topic, Broker: l.addr, Err: errors.New("connection lost")}, false)
+				r.fail(p.gone(l), false)
 			}
 		}
 	}
+	return order
 }
 
 // addTo puts a batch into the last request, or into a new one: a request holds one batch of a
