@@ -112,18 +112,19 @@ func TestEntriesLiveADayAfterTheirFile(t *testing.T) {
 		s := openStore(t, fsx.OS, t.TempDir())
 		tr := tracker(t, s, "app")
 		kept, gone, busy := testFile(1, 0, "/kept"), testFile(2, 0, "/gone"), testFile(3, 0, "/busy")
-		for i, f := range []*batch.File{kept, gone, busy} {
+		older := testFile(1, 1, "/kept") // goes, but the path lives on
+		for i, f := range []*batch.File{kept, gone, busy, older} {
 			b := oneRun(f, 0, 10)
 			b.ReadAt = time.Now()
 			tr.Settle(tr.Begin(b))
-			tr.SetPartition(f.Path, int32(i))
+			tr.SetPartition(f.Path, int32(i%3))
 		}
 		tr.Begin(oneRun(busy, 10, 20))
 		s.Present("app", func() map[batch.FileID]string { return map[batch.FileID]string{kept.ID: "/kept.1"} })
 
 		time.Sleep(entryLife - time.Minute) // of the bubble's time
 		mustSave(t, s)
-		wantPaths(t, tr, "/busy", "/gone", "/kept")
+		wantPaths(t, tr, "/busy", "/gone", "/kept", "/kept")
 		time.Sleep(2 * time.Minute)
 		mustSave(t, s)
 		wantPaths(t, tr, "/busy", "/kept")

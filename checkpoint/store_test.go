@@ -65,6 +65,7 @@ func TestSaveWritesOnlyWhatChanged(t *testing.T) {
 		{"nothing new", func() {}, 0},
 		{"begun, not settled", func() { app.Begin(oneRun(a, 20, 30)) }, 0},
 		{"both", func() { app.SetPartition("/a", 1); settle(other, a, 0, 10) }, 2},
+		{"the file was renamed", func() { app.Begin(oneRun(testFile(1, 0, "/b"), 30, 40)) }, 1},
 		{"the partition again", func() { app.SetPartition("/a", 1) }, 0},
 	}
 	for _, step := range steps {
