@@ -2,6 +2,7 @@ package failedlog
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -32,6 +33,18 @@ func records(source string, from, to int) []Record {
 		rs = append(rs, record(source, n))
 	}
 	return rs
+}
+
+// ramDir is a folder of the test in memory, where the machine has that: tests that make a power loss
+// of every step need no disk, but thousands of files.
+func ramDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "failedlog")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 func must(t *testing.T, err error) {

@@ -154,7 +154,7 @@ func TestKilledReplayLosesNothingAndRepeatsOneBatch(t *testing.T) {
 		t.Run(fmt.Sprintf("power lost %v", power), func(t *testing.T) {
 			steps, worst := 0, 0
 			for died := true; died; steps++ {
-				root := t.TempDir()
+				root := ramDir(t)
 				want := scene(t, root)
 				base := fsxtest.New()
 				b := &broker{verdict: picky}
@@ -187,7 +187,7 @@ func TestKilledReplayLosesNothingAndRepeatsOneBatch(t *testing.T) {
 // TestReplayKilledBySenderRepeatsOneBatch dies after the sender took a batch, before its answer.
 func TestReplayKilledBySenderRepeatsOneBatch(t *testing.T) {
 	for kill := 1; kill <= 8; kill++ {
-		root := t.TempDir()
+		root := ramDir(t)
 		want := scene(t, root)
 		b := &broker{verdict: picky}
 		opt := ReplayOptions{Dir: root, BatchRecords: killBatch}
@@ -233,7 +233,7 @@ func TestReplaySurvivesEveryDiskError(t *testing.T) {
 // replayWithFault is one round; false when the n-th call was never made.
 func replayWithFault(t *testing.T, op fsxtest.Op, n int, forGood bool) bool {
 	t.Helper()
-	root := t.TempDir()
+	root := ramDir(t)
 	want := scene(t, root)
 	fsys := fsxtest.New()
 	if forGood {
@@ -261,7 +261,7 @@ func replayWithFault(t *testing.T, op fsxtest.Op, n int, forGood bool) bool {
 // TestReplayTornAtEveryByte stops the disk after each byte that a replay writes.
 func TestReplayTornAtEveryByte(t *testing.T) {
 	for cut, torn := int64(0), true; torn; cut += 13 { // no line's length is a multiple of it
-		root := t.TempDir()
+		root := ramDir(t)
 		want := scene(t, root)
 		fsys := fsxtest.New()
 		fsys.TearWrite(cut, syscall.ENOSPC)
@@ -327,9 +327,10 @@ func TestProgressTornAtEveryByte(t *testing.T) {
 // TestReplayAgainstAnOracle runs replays with random filters, verdicts, deaths and losses of power,
 // beside a daemon that writes on, and compares with what must have come out.
 func TestReplayAgainstAnOracle(t *testing.T) {
+	dir, round := ramDir(t), 0
 	rapid.Check(t, func(rt *rapid.T) {
-		root, err := os.MkdirTemp(t.TempDir(), "")
-		must(t, err)
+		root := filepath.Join(dir, fmt.Sprint(round))
+		round++
 		base := fsxtest.New()
 		l, err := Open(base, filepath.Join(root, "app"), Options{Fsync: true, SegmentBytes: 4000})
 		must(t, err)
@@ -389,7 +390,7 @@ func TestReplayAgainstAnOracle(t *testing.T) {
 }
 
 func TestClaimsOfADeadReplayAreTakenBackAtOpen(t *testing.T) {
-	root := t.TempDir()
+	root := ramDir(t)
 	fill(t, root, "app", records("app", 0, 9))
 	b := &broker{verdict: picky}
 	err, died := killable(ReplayOptions{FS: &killer{fsx.OS, 8}, Dir: root, BatchRecords: 2}, b)
