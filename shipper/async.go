@@ -23,7 +23,7 @@ func (m *asyncMode) send(_ context.Context, now time.Time) { m.s.sendAll(now) }
 func (m *asyncMode) acknowledged(p *part, _ kafka.Result) { m.s.settlePart(p, sent, "") }
 
 func (m *asyncMode) failed(now time.Time, p *part, res kafka.Result) {
-	m.s.noteFailure(now, "lines were dropped", len(p.lines), res.Err)
+	m.s.complain(now, "lines were dropped", res.Err, zap.Int("lines", len(p.lines)))
 	m.s.settlePart(p, dropped, string(res.Err.Class))
 }
 

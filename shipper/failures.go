@@ -100,7 +100,7 @@ func (s *Source) logged(n int) {
 
 // writeOff sends all lines of a part to the failure log, and lets the part go.
 func (s *Source) writeOff(now time.Time, p *part, err *kafka.Error) {
-	s.noteFailure(now, "lines go to the failure log", len(p.lines), err)
+	s.complain(now, "lines go to the failure log", err, zap.Int("lines", len(p.lines)))
 	b := p.blk.b
 	run := 0
 	for i, line := range p.lines {

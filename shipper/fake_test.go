@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
@@ -485,4 +486,20 @@ func numbered(from, to int) []string {
 		out = append(out, fmt.Sprintf(`{"n":%d}`, i))
 	}
 	return out
+}
+
+// pass lets virtual time pass inside a synctest bubble, and everything settle.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+// both asks two answers; the first error counts.
+func both(a, b func(*kafka.RecordBatch) kafka.Result) func(*kafka.RecordBatch) kafka.Result {
+	return func(rb *kafka.RecordBatch) kafka.Result {
+		if res := a(rb); res.Err != nil {
+			return res
+		}
+		return b(rb)
+	}
 }

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"go.uber.org/zap"
-
 	"shiplog/config"
 	"shiplog/internal/kafka"
 )
@@ -67,11 +65,6 @@ func (s *Source) spoolQueue(now time.Time, err *kafka.Error) {
 		s.queue = slices.Delete(s.queue, 0, 1)
 		s.giveUp(now, p, err)
 	}
-}
-
-// noteFailure says that lines failed, rate-limited; the account has every one of them.
-func (s *Source) noteFailure(now time.Time, what string, lines int, err *kafka.Error) {
-	s.complain(now, what, err, zap.Int("lines", lines))
 }
 
 // halts says whether a refused line stops the source.

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"go.uber.org/zap"
-
 	"shiplog/internal/kafka"
 )
 
@@ -132,31 +130,4 @@ func (s *Source) nextPartition() int32 {
 		return s.topic.Usable[s.turnOf%n]
 	}
 	return int32(s.turnOf) % max(s.topic.Partitions, 1)
-}
-
-// complain says that something keeps the source from shipping: at once when it is new, and then once
-// a minute.
-func (s *Source) complain(now time.Time, what string, err *kafka.Error, more ...zap.Field) {
-	key := what + string(err.Class)
-	if last, ok := s.said[key]; ok && now.Sub(last) < repeatEvery {
-		return
-	}
-	if s.said == nil {
-		s.said = make(map[string]time.Time)
-	}
-	s.said[key] = now
-	log := s.log.Warn
-	if err.Class.OfSource() {
-		log = s.log.Error
-	}
-	log(what, append(more, zap.String("class", string(err.Class)), zap.Error(err))...)
-}
-
-// recovered says that the source ships again, so that the next trouble is new.
-func (s *Source) recovered(what string) {
-	if len(s.said) == 0 {
-		return // nobody heard of any trouble
-	}
-	clear(s.said)
-	s.log.Info("going on: " + what)
 }

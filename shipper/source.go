@@ -47,7 +47,7 @@ type Source struct {
 	fault   fault   // the source itself is at fault: nothing is sent until fault.wait is due
 	suspect suspicion
 	halted  error
-	said    map[string]time.Time
+	said    map[complaint]time.Time
 
 	// What Quota.Limit is decided by.
 	down      bool      // the producer was not ready at the last look
@@ -217,7 +217,8 @@ func (s *Source) lookReady(now time.Time) *kafka.Error {
 			s.wakeAt(grace) // it is still connecting
 			return err
 		}
-		s.complain(now, "no partition can be sent to; waiting", err)
+		s.complain(now, noPartition, err)
+		s.wakeAt(s.said[complaint{noPartition, err.Class}].Add(repeatEvery))
 		return err
 	}
 	if s.down {
