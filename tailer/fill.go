@@ -293,6 +293,9 @@ func (t *Tailer) finish(g *generation, b *batch.Batch) outcome {
 		g.final = false
 		return atEnd
 	}
+	if g.static {
+		t.counts.copies++
+	}
 	t.mark(g, b, true)
 	t.end(g)
 	return ended
@@ -302,14 +305,14 @@ func (t *Tailer) finish(g *generation, b *batch.Batch) outcome {
 func (t *Tailer) failed(g *generation, err error, now time.Time) outcome {
 	switch {
 	case errors.Is(err, cut.ErrChanged) && g.static:
-		t.reject(g, now)
+		t.reject(g, false, now)
 		return changed
 	case errors.Is(err, cut.ErrChanged):
 		t.truncated(g, now)
 		return changed
 	case errors.Is(err, cut.ErrIncomplete), errors.Is(err, cut.ErrExpansion):
 		t.log.warn("compressed file cannot be read", append(g.fields(), zap.Error(err))...)
-		t.reject(g, now)
+		t.reject(g, errors.Is(err, cut.ErrIncomplete), now)
 		return changed
 	}
 	t.counts.openErrors++

@@ -361,3 +361,15 @@ func (r *rig) wantOpen(n int) {
 		r.t.Fatalf("%d files are open, want %d\n%s", got, n, r.dump())
 	}
 }
+
+// renameStates moves the birth of all that is remembered, as if the inodes had been other files'.
+func (r *rig) renameStates(by int64) {
+	for i, id := range r.order {
+		s := r.states[id]
+		delete(r.states, id)
+		id.Birth += by
+		s.ID = id
+		r.states[id] = s
+		r.order[i] = id
+	}
+}

@@ -298,7 +298,7 @@ func (t *Tailer) giveUp(g *generation) {
 	switch {
 	case n > 0 || g.remembered && g.lost == LostGone:
 		t.counts.filesLost++
-		t.log.error("rest of a file is lost: it is gone, and no rotated form of it was found", fields...)
+		t.log.error("unread rest of a file is lost: no rotated form of it was found", fields...)
 	case g.remembered:
 		t.counts.filesLost++
 		t.log.error("file was truncated while nobody looked, and no copy of it was found", fields...)

@@ -72,9 +72,10 @@ type generation struct {
 	remembered bool // it comes from a checkpoint
 
 	// The search for a lost carrier.
-	lost     string // the reason, for the count of lost bytes
-	tries    int
-	rejected map[fsid.Identity]bool // carriers that turned out to be none
+	lost       string // the reason, for the count of lost bytes
+	tries      int
+	incomplete bool                   // a compressed form was found that is not complete
+	rejected   map[fsid.Identity]bool // carriers that turned out to be none
 
 	tried  int64 // the scan at which opening it failed last
 	denied bool

@@ -98,9 +98,9 @@ func (d *dirList) read(dir string, scan int64) {
 		d.entries = append(d.entries, e)
 		seen, known := d.first[e.info.Identity]
 		switch {
-		case known:
+		case known || scan == 1:
 			first[e.info.Identity] = seen
-		case scan > 1:
+		default:
 			first[e.info.Identity] = scan
 		}
 	}

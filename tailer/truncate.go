@@ -59,18 +59,27 @@ func (t *Tailer) succeed(g *generation, now time.Time) *generation {
 	return next
 }
 
-// patience is how many looks are taken for the copy of a truncated or lost file before it is given up.
-const patience = 2
+const (
+	// patience is how many looks are taken for the copy of a truncated or lost file: when the second one
+	// finds none, there is none, and newer lines need not wait any longer.
+	patience = 2
+	// morePatience is how many are taken for a compressed form that is there but not complete.
+	morePatience = 10
+)
 
 // seek looks for a carrier of a generation that has lost its own. Newer generations wait for it.
 func (t *Tailer) seek(g *generation, now time.Time) {
 	g.tries++
+	limit := patience
+	if g.incomplete {
+		limit = morePatience
+	}
 	e, found := t.carrierOf(g)
 	switch {
-	case found:
-		t.carry(g, e, now)
 	case g.dead:
-	case t.cfg.Once || g.tries >= patience:
+	case found && g.tries <= limit:
+		t.carry(g, e, now)
+	case t.cfg.Once || g.tries >= limit:
 		t.giveUp(g)
 	}
 }
@@ -86,7 +95,6 @@ func (t *Tailer) carry(g *generation, e entry, now time.Time) {
 	g.size = max(g.size, g.pos.Offset)
 	t.byNode[g.node] = g
 	delete(t.held, g.node)
-	t.counts.copies++
 	t.log.info("reading on from a copy", append(g.fields(), zap.String("at", e.path))...)
 	t.observe(g, e.info, now)
 	t.hold(g, now)
@@ -166,7 +174,7 @@ func gzipHolds(f *os.File, size int64, at batch.Pos) bool {
 	if !ok || at.Offset < 1<<32 && n < at.Offset && size < 1<<22 {
 		return false // gzip keeps the length modulo 2^32: a large file may have any
 	}
-	z := cut.NewGzip(f, gzipBounds)
+	z := cut.NewGzip(f, gzipHead)
 	defer z.Close()
 	ok, err := cut.Matches(z, headOnly(at))
 	return ok && err == nil
@@ -237,18 +245,32 @@ func (t *Tailer) findForm(g *generation) bool {
 	return false
 }
 
-// gzipBounds keep a compressed file that another program wrote from costing without end.
-var gzipBounds = cut.GzipOptions{MaxBytes: 1 << 40, MaxRatio: 2000}
+// maxUncompressed bounds what a compressed file that another program wrote may cost.
+const maxUncompressed = 1 << 40
 
-// reject notes that a carrier is not what it seemed to be, and looks for another one.
-func (t *Tailer) reject(g *generation, now time.Time) {
+// gzipHead is for a look at the beginning of a compressed file.
+var gzipHead = cut.GzipOptions{Window: batch.FingerprintBytes, MaxBytes: maxUncompressed}
+
+// gzipBody is for reading one.
+func (t *Tailer) gzipBody() cut.GzipOptions {
+	return cut.GzipOptions{Window: t.opt.BlockBytes() + 64<<10, MaxBytes: maxUncompressed}
+}
+
+// reject takes a carrier away that is not what it seemed to be, or not complete yet, and looks for
+// another one, or for the same one later.
+func (t *Tailer) reject(g *generation, incomplete bool, now time.Time) {
+	node := g.node
+	t.letGo(g)
+	t.disown(g)
+	g.pos = g.position()
+	g.state, g.gzip, g.static, g.at, g.final, g.incomplete = orphan, false, false, "", false, incomplete
+	if incomplete {
+		return // the next scan looks again
+	}
 	if g.rejected == nil {
 		g.rejected = map[fsid.Identity]bool{}
 	}
-	g.rejected[g.node] = true
-	t.letGo(g)
-	t.disown(g)
-	g.state, g.gzip, g.at, g.tries, g.final = orphan, false, "", 0, false
-	t.counts.copies--
+	g.rejected[node] = true
+	g.tries = 0
 	t.seek(g, now)
 }

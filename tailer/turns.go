@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"shiplog/tailer/internal/cut"
-	"shiplog/tailer/internal/fsid"
 )
 
 const (
@@ -49,7 +48,7 @@ func (t *Tailer) hold(g *generation, now time.Time) bool {
 	}
 	g.f = f
 	if g.gzip {
-		g.z, g.sought = cut.NewGzip(f, gzipBounds), false
+		g.z, g.sought = cut.NewGzip(f, t.gzipBody()), false
 	}
 	t.opened[g] = struct{}{}
 	t.heat(g, now)
@@ -252,5 +251,3 @@ func (t *Tailer) takeWakes(now time.Time) {
 		t.look(g, now)
 	}
 }
-
-var _ = fsid.Open
