@@ -25,9 +25,6 @@ func (l *loader) finishKafka(k *Kafka, s *section) {
 	}
 	l.checkTLS(&k.TLS, s)
 	l.checkSASL(&k.SASL, s)
-	if s.ok("sasl.mechanism") && k.SASL.Mechanism == SASLPlain && s.ok("tls.enabled") && !k.TLS.Enabled {
-		l.note(s.place("sasl.mechanism"), s.path("sasl.mechanism"), "PLAIN without TLS sends the password over the network as it is")
-	}
 }
 
 // given gives the first key of a block that was given, except one; "" if there is none.

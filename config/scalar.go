@@ -47,7 +47,7 @@ func parseDuration(s string) (time.Duration, error) {
 	case strings.ContainsAny(s, " \t"):
 		return 0, errors.New("it has spaces in it")
 	}
-	var total float64
+	var total int64
 	for rest := s; rest != ""; {
 		number, tail := leading(rest, "0123456789.")
 		name, tail := leadingNot(tail, "0123456789.")
@@ -62,13 +62,17 @@ func parseDuration(s string) (time.Duration, error) {
 		if !ok {
 			return 0, fmt.Errorf("%q is no unit of time: use ns, us, ms, s, m, h, d or w", name)
 		}
-		total += value * float64(factor)
+		if value*float64(factor)+float64(total) > math.MaxInt64/2 {
+			return 0, errors.New("it is too long")
+		}
+		if whole, ok := parseInt(number); ok {
+			total += whole * factor // exactly, where a float would round
+		} else {
+			total += int64(math.Round(value * float64(factor)))
+		}
 		rest = tail
 	}
-	if total > math.MaxInt64/2 {
-		return 0, errors.New("it is too long")
-	}
-	return time.Duration(math.Round(total)), nil
+	return time.Duration(total), nil
 }
 
 // parseSize reads a whole number of bytes, with or without a unit. Units are read in any case.

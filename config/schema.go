@@ -20,6 +20,7 @@ type object = map[string]any
 func Schema() ([]byte, error) {
 	root := blockSchema(topRows, "", nil)
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	root["type"] = "object"
 	root["title"] = "shiplog configuration"
 	root["description"] = "Which log files shiplog ships to which Kafka topics, and how."
 	root["required"] = []string{"sources"}

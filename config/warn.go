@@ -14,12 +14,16 @@ import (
 func (l *loader) warn() {
 	l.warnReadable()
 	l.warnUnusedDefaults()
+	l.warnUnencrypted(&l.cfg.Kafka, l.kafka)
 	if l.top.ok("failure_log.fsync") && !l.cfg.FailureLog.Fsync {
 		l.note(l.top.place("failure_log.fsync"), "failure_log.fsync", "a power cut may lose lines that had failed and were only in the failure log")
 	}
 	for i, sec := range l.sources {
 		src := &l.cfg.Sources[i]
 		l.warnCredentials(src, sec)
+		if sec.kafka != nil {
+			l.warnUnencrypted(&src.Kafka, sec.kafka)
+		}
 		l.warnAsync(src, sec)
 		l.warnFolders(src, sec)
 		for j := range l.sources[:i] {
@@ -56,6 +60,18 @@ func (l *loader) warnUnusedDefaults() {
 			}
 			l.note(l.defaults.place(r.name), l.defaults.path(r.name), msg)
 		}
+	}
+}
+
+// warnUnencrypted notes a login that shows its secret to the network.
+func (l *loader) warnUnencrypted(k *Kafka, s *section) {
+	m := k.SASL.Mechanism
+	if (m == SASLPlain || m == SASLOAuthBearer) && !k.TLS.Enabled && (s.has("sasl") || s.has("tls")) {
+		name := "sasl.mechanism"
+		if !s.has(name) {
+			name = "tls"
+		}
+		l.note(s.place(name), s.path(name), m+" without TLS sends the secret over the network as it is")
 	}
 }
 
