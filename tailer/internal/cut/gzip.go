@@ -30,15 +30,17 @@ const (
 // GzipOptions bound what a compressed file may cost.
 type GzipOptions struct {
 	// Window is how many bytes of the uncompressed stream are kept for reads that go back; 0 is 2 MiB.
-	// With Options.BlockBytes plus 64 KiB, a Cutter never goes back farther.
+	// With as much as a block plus 64 KiB, a Cutter goes back farther only to ship the beginning of a
+	// line that it truncates.
 	Window   int
 	MaxBytes int64 // longest uncompressed stream; 0 is no bound
 	MaxRatio int64 // most uncompressed bytes for a compressed one, once a MiB is out; 0 is no bound
 }
 
 // Gzip reads the uncompressed stream of a .gz file (several members too) as an io.ReaderAt. Reads go
-// forward, or back within the window or the first FingerprintBytes; a read from elsewhere starts again from the beginning of
-// the file, which is slow but right. One goroutine may use it at a time. It does not close the file.
+// forward, or back within the window or to the first FingerprintBytes; a read from elsewhere starts
+// again from the beginning of the file, which is slow but right. One goroutine may use it at a time. It
+// does not close the file.
 type Gzip struct {
 	src    source
 	opt    GzipOptions
