@@ -35,6 +35,8 @@ func TestALineIsWhatStandsBeforeItsEnd(t *testing.T) {
 		{name: "hole behind a byte order mark", in: "\xef\xbb\xbf\x00a\n", values: []string{"a"}, nulBytes: 1},
 		{name: "large hole before a line", in: "x\n" + hole + "a\nb\n", values: []string{"x", "a", "b"}, nulBytes: 10_000},
 		{name: "large hole alone on a line", in: hole + "\na\n", values: []string{"a"}, nulLines: 1},
+		{name: "large hole and a carriage return alone on a line", in: "a\n" + hole + "\r\nb\n", values: []string{"a", "b"}, nulLines: 1},
+		{name: "large hole before a carriage return", in: hole + "\rb\n", values: []string{"\rb"}, nulBytes: 10_000},
 		{name: "half a line at the end", in: "a\nhalf", values: []string{"a", "half"}},
 		{name: "half a line ends in a carriage return", in: "half\r", values: []string{"half"}},
 		{name: "a hole at the end", in: "a\n\x00\x00", values: []string{"a"}, nulLines: 1},
@@ -47,6 +49,9 @@ func TestALineIsWhatStandsBeforeItsEnd(t *testing.T) {
 			want := outcome{
 				Values: tt.values, NULBytes: tt.nulBytes, End: int64(len(tt.in)),
 				Skipped: [batch.NumSkips]int64{tt.empty, tt.nulLines},
+			}
+			if d := diff(reference([]byte(tt.in), c.opt, true), got); d != "" {
+				t.Errorf("%s, blocks of %d, against the reference (-want +got):\n%s", tt.name, size, d)
 			}
 			got.Lines = nil
 			if d := diff(want, got); d != "" {
@@ -133,17 +138,21 @@ func TestMaxLinesBoundsTheBatch(t *testing.T) {
 
 func TestRunsOfManyFilesShareABlock(t *testing.T) {
 	b := newBatch(1 << 16)
+	const files = 20
+	var cutters []*Cutter
 	var want []string
-	for i := range 20 {
-		s := strings.Repeat(string(rune('a'+i)), 700)
-		r := text(s + "\n" + s + "2\n")
-		c := New(Options{MaxLineBytes: 1000}, &batch.File{Path: s[:1]}, batch.Pos{})
-		for range 2 { // the second Fill reads back over the lines of the first
-			if _, err := c.Fill(r, b, 1000, false); err != nil {
+	value := func(i, round int) string { return strings.Repeat(string(rune('a'+i)), 700+round) }
+	for round := range 2 { // in the second round what is read back lands where other files' lines are
+		for i := range files {
+			if round == 0 {
+				cutters = append(cutters, New(Options{MaxLineBytes: 1000}, &batch.File{Path: value(i, 0)[:1]}, batch.Pos{}))
+			}
+			r := text(value(i, 0) + "\n" + value(i, 1) + "\n")
+			if _, err := cutters[i].Fill(r, b, 1000, false); err != nil {
 				t.Fatal(err)
 			}
+			want = append(want, value(i, round))
 		}
-		want = append(want, s, s+"2")
 	}
 	var got []string
 	for i := range b.Lines {
@@ -152,8 +161,36 @@ func TestRunsOfManyFilesShareABlock(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
-	if len(b.Runs) != 40 || len(b.Buf) > 20*1403+batch.FingerprintBytes {
+	if len(b.Runs) != 2*files || len(b.Buf) > files*1403+batch.FingerprintBytes {
 		t.Errorf("%d runs in %d bytes", len(b.Runs), len(b.Buf))
+	}
+}
+
+func TestCarriageReturnsInALongLineThatGrows(t *testing.T) {
+	in := "xxxxxx\ry\r\rzz\r\r\nnext\n"
+	opt := Options{MaxLineBytes: 4}
+	for step := 1; step < 5; step++ {
+		c := New(opt, testFile, batch.Pos{})
+		var got outcome
+		for n := 0; n < len(in); {
+			n = min(n+step, len(in))
+			o := drain(t, c, text(in[:n]), 4096, false)
+			got.Values, got.Lines = append(got.Values, o.Values...), append(got.Lines, o.Lines...)
+			got.Oversize, got.End = append(got.Oversize, o.Oversize...), o.End
+		}
+		if d := diff(reference([]byte(in), opt, false), got); d != "" {
+			t.Errorf("%d bytes at a time (-want +got):\n%s", step, d)
+		}
+	}
+}
+
+func TestAnOversizeLineThatChangesIsHashedAnew(t *testing.T) {
+	opt := Options{MaxLineBytes: 10}
+	c := New(opt, testFile, batch.Pos{})
+	drain(t, c, text(strings.Repeat("old", 100)), 4096, false)
+	in := strings.Repeat("new", 200) + "\n"
+	if d := diff(reference([]byte(in), opt, false), drain(t, c, text(in), 4096, false)); d != "" {
+		t.Error(d)
 	}
 }
 
