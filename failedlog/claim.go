@@ -31,6 +31,8 @@ type claim struct {
 	bad   *side // lines kept aside; nil until there are any
 	// badBytes is how much of the .bad file counted when the segment was claimed.
 	badBytes int64
+	// retries is the highest <n> that the progress speaks of; such a name is not given twice.
+	retries int
 	// edited says that there was progress, but of another content of the segment.
 	edited bool
 	// broken says that a step could not be written: only the progress file knows whether it counts.
@@ -78,7 +80,7 @@ func (c *claim) open() (err error) {
 		c.log.Error("failure log: the progress belongs to another content of the segment (was it edited?); all of it counts as not done",
 			zap.String("segment", c.seg.Path()))
 	}
-	c.done, c.badBytes = p.done, p.last.BadBytes
+	c.done, c.badBytes, c.retries = p.done, p.last.BadBytes, p.retries
 	c.steps = &side{path: c.seg.donePath(), end: p.bytes}
 	return nil
 }
@@ -160,9 +162,10 @@ func (c *claim) openRetry() error {
 	return nil
 }
 
-// retryName finds the first <sequence>.r<n> behind this segment that is not there.
+// retryName finds a name <sequence>.r<n> behind this segment that is not there and that its progress
+// does not speak of: what the progress says of a segment that is gone must not fit a new one.
 func (c *claim) retryName() (Segment, error) {
-	s := Segment{Dir: c.seg.Dir, Seq: c.seg.Seq, Attempt: c.seg.Attempt, State: StateCollecting}
+	s := Segment{Dir: c.seg.Dir, Seq: c.seg.Seq, Attempt: max(c.seg.Attempt, c.retries), State: StateCollecting}
 	for {
 		s.Attempt++
 		taken := false
@@ -348,7 +351,7 @@ func (c *claim) end() (left int64, err error) {
 			return 0, fmt.Errorf("sync progress: %w", err)
 		}
 	}
-	if left, _, err = countOpen(c.file, c.seg.Size, c.done); err != nil {
+	if left, _, err = countOpen(c.file, c.seg, c.done); err != nil {
 		return 0, fmt.Errorf("read segment %s: %w", c.seg.Path(), err)
 	}
 	return left, nil

@@ -38,6 +38,20 @@ func TestAppendedRecordsAreReadInOrder(t *testing.T) {
 	}
 }
 
+func TestAppendOfABatchTakesOneSync(t *testing.T) {
+	fsys := fsxtest.New()
+	l := openLog(t, fsys, t.TempDir(), "app", Options{Fsync: true})
+	must(t, l.Append(records("app", 0, 1)))
+	files, dirs := fsys.Count(fsxtest.OpSync), fsys.Count(fsxtest.OpSyncDir)
+	must(t, l.Append(records("app", 1, 500)))
+	if n := fsys.Count(fsxtest.OpSync) - files; n != 1 {
+		t.Errorf("%d syncs, want 1", n)
+	}
+	if n := fsys.Count(fsxtest.OpSyncDir) - dirs; n != 0 {
+		t.Errorf("%d syncs of the folder, want none: the segment's entry is on disk", n)
+	}
+}
+
 func TestSegmentsAreSealedAtTheirSize(t *testing.T) {
 	root := t.TempDir()
 	l := openLog(t, fsx.OS, root, "app", Options{SegmentBytes: 1000})

@@ -32,9 +32,11 @@ type step struct {
 
 // progress is what a progress file says.
 type progress struct {
-	done  spans
-	last  step  // the last step, for the lengths of the files beside it
-	bytes int64 // how far the file counts; 0: not at all
+	done spans
+	last step // the last step, for the lengths of the files beside it
+	// retries is the highest <n> of the segments that have collected what failed again.
+	retries int
+	bytes   int64 // how far the file counts; 0: not at all
 }
 
 // contentOf computes the header that belongs to an open segment.
@@ -66,6 +68,9 @@ func parseProgress(data []byte, want header) progress {
 		for _, d := range st.Done {
 			p.done.add(d[0], d[1])
 		}
+		if r, ok := parseBase(st.Retry); ok {
+			p.retries = max(p.retries, r.Attempt)
+		}
 		p.last = st
 		p.bytes += int64(len(raw)) + 1
 		rest = next
@@ -84,7 +89,7 @@ func (st step) sane(size int64) bool {
 
 // readDone gives what is done of an open segment.
 func readDone(fsys fsx.FS, s Segment, f io.ReaderAt) (spans, error) {
-	if s.State == StateOpen || s.State == StateCollecting || s.State == StateBad {
+	if s.growing() || s.State == StateBad {
 		return nil, nil
 	}
 	data, err := fsx.ReadFile(fsys, s.donePath())

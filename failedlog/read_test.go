@@ -24,6 +24,10 @@ func TestOpenSegmentIsReadUpToItsLastNewline(t *testing.T) {
 	_, err := l.cur.file.WriteAt(half.AppendJSON(nil)[:40], l.cur.written)
 	must(t, err)
 	diff(t, "held", held(t, root, "app"), payloads(records("app", 0, 2)))
+	stats := replay(t, root, ReplayOptions{DryRun: true}, nil)
+	if stats.Lines != 2 || stats.Selected != 2 || stats.Bytes != stats.SeenBytes {
+		t.Errorf("dry run: %+v, want 2 lines", stats)
+	}
 }
 
 func TestSegmentIsFoundAfterItChangedItsState(t *testing.T) {

@@ -147,15 +147,22 @@ func RequestSeal(ctx context.Context, fsys fsx.FS, dir string) error {
 	for {
 		select {
 		case <-ctx.Done():
-			_ = fsys.Remove(request) // nobody heard it; the daemon may also have taken it just now
-			return fmt.Errorf("ask to seal: %w", ctx.Err())
+			return errors.Join(fmt.Errorf("ask to seal: %w", ctx.Err()), removeIfThere(fsys, request))
 		case <-timer.C:
 		}
 		gone, err := allGone(fsys, open)
 		if err != nil || gone {
-			return err
+			// Where the daemon sealed by itself, the request would seal the next segment too early.
+			return errors.Join(err, removeIfThere(fsys, request))
 		}
 	}
+}
+
+func removeIfThere(fsys fsx.FS, name string) error {
+	if err := fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func openPaths(fsys fsx.FS, dir string) ([]string, error) {

@@ -168,7 +168,7 @@ func (r *replayer) prepare(ctx context.Context) error {
 }
 
 func (r *replayer) run(ctx context.Context) error {
-	queue, err := r.list()
+	queue, err := r.list(ctx)
 	if err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (r *replayer) run(ctx context.Context) error {
 }
 
 // list gives the segments to work on, oldest first, and counts what is in them.
-func (r *replayer) list() ([]Segment, error) {
+func (r *replayer) list(ctx context.Context) ([]Segment, error) {
 	segs, err := List(r.opt.FS, r.opt.Dir, r.opt.Source)
 	if err != nil {
 		return nil, err
@@ -207,6 +207,9 @@ func (r *replayer) list() ([]Segment, error) {
 		case r.opt.DryRun && (s.State == StateOpen || s.State == StateClaimed || s.State == StateCollecting):
 		default:
 			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
 		}
 		lines, bytes, err := countLines(r.opt.FS, s)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -89,7 +89,11 @@ func (l *Log) look() ([]Segment, error) {
 func (l *Log) lost() {
 	l.log.Error("failure log: the open segment was removed by somebody; its records are lost",
 		zap.String("segment", l.cur.seg.Path()), zap.Int64("bytes", l.cur.durable))
-	_ = l.cur.file.Close()
+	for _, m := range l.pending {
+		m.err = fmt.Errorf("write to failure log: %s was removed by somebody", l.cur.seg.Path())
+	}
+	l.pending = nil
+	_ = l.cur.file.Close() // nothing of it can be reached any more
 	l.cur = nil
 }
 
@@ -197,7 +201,7 @@ func (l *Log) dropEvicted(s Segment) error {
 
 // removeDone removes the progress of a segment that is gone. A leftover only takes room.
 func removeDone(fsys fsx.FS, s Segment, log *zap.Logger) {
-	if err := fsys.Remove(s.donePath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := removeIfThere(fsys, s.donePath()); err != nil {
 		log.Warn("failure log: remove progress", zap.String("file", s.donePath()), zap.Error(err))
 	}
 }
@@ -210,13 +214,14 @@ func countLines(fsys fsx.FS, s Segment) (n, size int64, err error) {
 	}
 	done, err := readDone(fsys, s, f)
 	if err == nil {
-		n, size, err = countOpen(f, s.Size, done)
+		n, size, err = countOpen(f, s, done)
 	}
 	return n, size, errors.Join(err, f.Close())
 }
 
-func countOpen(f io.ReaderAt, about int64, done spans) (n, size int64, err error) {
-	ls := newLines(f, about, maxLine)
+// countOpen is countLines on an open file.
+func countOpen(f io.ReaderAt, s Segment, done spans) (n, size int64, err error) {
+	ls := newLines(f, s.Size, maxLine)
 	for {
 		e, err := ls.next()
 		if errors.Is(err, io.EOF) {
@@ -225,7 +230,7 @@ func countOpen(f io.ReaderAt, about int64, done spans) (n, size int64, err error
 		if err != nil {
 			return n, size, err
 		}
-		if !done.has(e.from) {
+		if !done.has(e.from) && (e.whole || !s.growing()) {
 			n++
 			size += e.to - e.from
 		}

@@ -140,6 +140,23 @@ func TestEvictionThatACrashCutShortIsFinishedAtOpen(t *testing.T) {
 	diff(t, "files", names(t, root, "app"), []string{"00000000000000000002.jsonl"})
 }
 
+func TestRecordsOfAGroupWhoseSegmentIsRemovedAreNotAnsweredFor(t *testing.T) {
+	root := t.TempDir()
+	l := openLog(t, fsx.OS, root, "app", Options{MaxBytes: bound(3)})
+	l.opt.SegmentBytes = bound(8)
+	m := &member{buf: encode(records("app", 0, 2))}
+	must(t, l.write(m))
+	l.pending = append(l.pending, m)
+	must(t, os.Remove(l.cur.seg.Path()))
+	if err := l.makeRoom(bound(2)); err != nil { // looks at the folder
+		t.Error(err)
+	}
+	l.flush()
+	if m.err == nil {
+		t.Error("no error for records that are nowhere")
+	}
+}
+
 func TestSequenceNumbersAreNotUsedAgainWhileAnythingOfThemIsThere(t *testing.T) {
 	for _, name := range []string{
 		"00000000000000000009.jsonl", "00000000000000000009.claimed.jsonl", "00000000000000000009.r3.jsonl",

@@ -183,7 +183,7 @@ func scan(f io.ReaderAt, s Segment, done spans, fn func(*Entry) error) error {
 		if err != nil {
 			return fmt.Errorf("read segment %s: %w", s.Path(), err)
 		}
-		if !l.whole && (s.State == StateOpen || s.State == StateCollecting) {
+		if !l.whole && s.growing() {
 			return nil // its writer is in the middle of it
 		}
 		if done.has(l.from) {

@@ -67,6 +67,9 @@ func (s Segment) Name() string {
 	return fmt.Sprintf("%020d.r%d", s.Seq, s.Attempt)
 }
 
+// growing says that somebody may be in the middle of writing the last line.
+func (s Segment) growing() bool { return s.State == StateOpen || s.State == StateCollecting }
+
 // Path is where the segment lies in its state.
 func (s Segment) Path() string { return s.in(s.State) }
 
