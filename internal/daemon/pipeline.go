@@ -29,6 +29,10 @@ const sealCheck = time.Second
 // before the line that are read again with it.
 const reserveSlack = 8 << 10
 
+// encodingShare: a block leaves one part in so many of max_batch_bytes for what encoding adds to each
+// line (some 10 bytes), so that an ordinary block is one record batch and not one and a small rest.
+const encodingShare = 16
+
 // pipeline is one source: its files, its failure log, its way to Kafka.
 type pipeline struct {
 	id       string
@@ -110,7 +114,7 @@ func (d *Daemon) tailerConfig(src *config.Source, resume []batch.State, quota *b
 	return tailer.Config{
 		Source: src.ID, Include: src.Include, Exclude: src.Exclude, Rotated: src.Rotated,
 		MaxLineBytes: src.MaxLineBytes, Truncate: src.OnOversize == config.ActionTruncate,
-		MaxBatchBytes: src.MaxBatchBytes, MaxBatchLines: src.MaxBatchLines,
+		MaxBatchBytes: src.MaxBatchBytes - src.MaxBatchBytes/encodingShare, MaxBatchLines: src.MaxBatchLines,
 		StartAtEnd: src.StartAt == config.StartEnd, Poll: src.Poll, FollowSymlinks: src.FollowSymlinks,
 		RotateWait: src.RotateWait, ReleaseAfter: src.ReleaseAfter, IgnoreOlder: src.IgnoreOlder, Linger: src.Linger,
 		MaxOpenFiles: max(1, d.cfg.MaxOpenFiles/len(d.cfg.Sources)), Once: d.opt.Once,
