@@ -8,8 +8,6 @@ import (
 // expandError is a mistake in a ${...}, with a way to mend it.
 type expandError struct{ msg, hint string }
 
-func (e *expandError) Error() string { return e.msg }
-
 // expand puts the variables of the environment into one scalar value:
 //
 //	${VAR}           the value of VAR, which must be set (it may be set to nothing)

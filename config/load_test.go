@@ -260,6 +260,23 @@ func TestSourcesMayHaveAllBrokersThemselves(t *testing.T) {
 	}
 }
 
+// What is left when all lines of a block or list are commented out counts as not given.
+func TestNothingIsAnEmptyBlockOrList(t *testing.T) {
+	for _, nothing := range []string{"", "~", "null"} {
+		got := read(t, strings.Replace(withSource("callback", "exclude: "+nothing, "rotated: "+nothing, "headers: "+nothing, "fields: "+nothing),
+			"sources:", "  tls: "+nothing+"\n  sasl: "+nothing+"\nlog: "+nothing+"\ndefaults: "+nothing+"\nfailure_log: "+nothing+"\nsources:", 1))
+		if diff := cmp.Diff(read(t, minimal), got, plainData); diff != "" {
+			t.Errorf("%q: %s", nothing, diff)
+		}
+	}
+}
+
+func TestRecordKeyIsZero(t *testing.T) {
+	if !(RecordKey{}).IsZero() || (RecordKey{File: true}).IsZero() || (RecordKey{Field: "a"}).IsZero() {
+		t.Error("only the empty key is zero")
+	}
+}
+
 func TestAliasesAreFollowed(t *testing.T) {
 	c := read(t, `
 kafka: {brokers: [localhost:9092]}

@@ -95,7 +95,7 @@ var onlyLoad = map[string]bool{
 	"shutdown_quiet": true, "segment_bytes": true, "compression_level_without_levels": true, "compression_level_out_of_range": true,
 	"key_file_false": true, "merge_key": true, "multi_line": true, "empty_data_dir": true, "password_missing": true, "password_empty": true,
 	"password_file_missing": true, "password_file_empty": true, "password_file_folder": true, "token_with_password": true,
-	"token_under_plain": true, "tls_files": true, "two_documents": true, "variable_not_set": true, "variable_bad_form": true,
+	"token_under_plain": true, "tls_files": true, "two_documents": true, "two_documents_broken": true, "variable_not_set": true, "variable_bad_form": true,
 	"variable_bad_value": true, "variable_injects_nothing": true, "tag": true,
 }
 

@@ -64,7 +64,7 @@ func TestEmptySecretIsZero(t *testing.T) {
 	if s := NewSecret(""); !s.IsZero() || s.String() != "" || s.Reveal() != "" || !s.Equal(zero) {
 		t.Errorf("got %q", s.Reveal())
 	}
-	if s := NewSecret("x"); s.IsZero() || s.String() != "<redacted>" || s.Equal(zero) || !s.Equal(NewSecret("x")) {
+	if s := NewSecret("x"); s.IsZero() || s.String() != "<redacted>" || s.GoString() != "<redacted>" || s.Equal(zero) || !s.Equal(NewSecret("x")) {
 		t.Errorf("got %s", s)
 	}
 }

@@ -62,8 +62,10 @@ func (d *decoder) scalar(n *yaml.Node, key, want string, secret bool) (scalar, b
 // value reads the value of one key into dst. It reports what is wrong and says whether all is well.
 func (d *decoder) value(r *row, e entry, sec *section, dst any) bool {
 	key, n := sec.path(r.name), e.value
-	if isNull(deref(n)) && deref(n).Value == "" {
-		n = e.key // an absent value has no place of its own
+	if isNull(deref(n)) {
+		if deref(n).Value == "" {
+			n = e.key // an absent value has no place of its own
+		}
 		if r.isList() {
 			return !r.required || d.refuse(n, key, Error{Msg: "the list is empty", Expected: r.want()})
 		}
