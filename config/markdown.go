@@ -48,10 +48,10 @@ func docTable(b *strings.Builder, rows []row, prefix string) {
 
 // docValue names the type, and the words of a choice.
 func (r *row) docValue() string {
-	switch {
-	case r.kind == kindEnum:
+	switch r.kind {
+	case kindEnum:
 		return "`" + strings.Join(r.values, "`, `") + "`"
-	case r.kind == kindInt:
+	case kindInt:
 		return fmt.Sprintf("%s, %d to %d", r.typeWords(), r.min, r.max)
 	}
 	return r.typeWords()

@@ -103,9 +103,9 @@ func (r *row) schema(rows []row) object {
 	case kindSources:
 		return object{"type": "array", "minItems": 1, "items": object{"$ref": "#/$defs/source"}}
 	case kindFields:
-		return namesSchema(r, "string", "number", "boolean", "null")
+		return namesSchema("string", "number", "boolean", "null")
 	case kindHeaders:
-		return namesSchema(r, "string", "number")
+		return namesSchema("string", "number")
 	case kindBrokers, kindGlobs, kindExcludes:
 		list := object{"type": "array", "items": object{"type": "string", "minLength": 1}}
 		if r.required {
@@ -125,7 +125,7 @@ func (r *row) schema(rows []row) object {
 }
 
 // namesSchema is a mapping of any names to scalars.
-func namesSchema(r *row, types ...string) object {
+func namesSchema(types ...string) object {
 	return object{"type": []string{"object", "null"}, "propertyNames": object{"minLength": 1}, "additionalProperties": object{"type": types}}
 }
 

@@ -69,10 +69,10 @@ func TestEmptySecretIsZero(t *testing.T) {
 	}
 }
 
-// secretFile writes a file with a mode and gives its path.
-func secretFile(t *testing.T, name, content string, mode os.FileMode) string {
+// secretFile writes a file of its own with a mode and gives its path.
+func secretFile(t *testing.T, content string, mode os.FileMode) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
+	path := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(path, []byte(content), mode); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestPasswordFileLosesItsNewlinesOnly(t *testing.T) {
 	for content, want := range map[string]string{
 		"hunter2\n": "hunter2", "hunter2": "hunter2", "hunter2\r\n": "hunter2", "hunter2\n\n": "hunter2", " two words \n": " two words ", "$A ${B}\n": "$A ${B}",
 	} {
-		c := read(t, withPasswordFile(secretFile(t, "password", content, 0o600)))
+		c := read(t, withPasswordFile(secretFile(t, content, 0o600)))
 		if got := c.Kafka.SASL.Password.Reveal(); got != want {
 			t.Errorf("%q: got %q, want %q", content, got, want)
 		}
@@ -101,14 +101,14 @@ func TestPasswordFileLosesItsNewlinesOnly(t *testing.T) {
 }
 
 func TestPasswordFileTooLarge(t *testing.T) {
-	all := refused(t, withPasswordFile(secretFile(t, "password", strings.Repeat("x", maxSecret+1), 0o600)))
+	all := refused(t, withPasswordFile(secretFile(t, strings.Repeat("x", maxSecret+1), 0o600)))
 	if len(all) != 1 || !strings.Contains(all[0].Msg, "too large") {
 		t.Errorf("got %v", all)
 	}
 }
 
 func TestRedactedHoldsNoSecretAndLoadsAgain(t *testing.T) {
-	password := secretFile(t, "password", hidden+"\n", 0o600)
+	password := secretFile(t, hidden+"\n", 0o600)
 	texts := map[string]string{
 		"password":      strings.Replace(minimal, "sources:", "  sasl: {mechanism: PLAIN, username: u, password: hunter2}\nsources:", 1),
 		"variable":      strings.Replace(minimal, "sources:", "  sasl: {mechanism: PLAIN, username: u, password: '${SECRET}'}\nsources:", 1),

@@ -12,7 +12,7 @@ import (
 
 func TestWarnings(t *testing.T) {
 	dir := t.TempDir()
-	open := secretFile(t, "password", "x", 0o644)
+	open := secretFile(t, "x", 0o644)
 	kafka := func(extra string) string { return strings.Replace(minimal, "sources:", extra+"\nsources:", 1) }
 	second := func(include, rest string) string {
 		return minimal + "  - {id: b, include: ['" + include + "'], mode: async, topic: t" + rest + "}\n"
