@@ -109,6 +109,30 @@ func TestReleasedBatchesAreUsedAgain(t *testing.T) {
 	}
 }
 
+func TestAKeptBatchIsNotChargedBeyondTheReserve(t *testing.T) {
+	p := NewPool(50)
+	q := p.Source(100)
+	q.TryGet(110).Release()
+	if b := q.TryGet(100); b == nil || p.Used(50) != 100 {
+		t.Errorf("%d bytes are out of a reserve of 100", p.Used(50))
+	}
+}
+
+func TestFewBatchesAreKept(t *testing.T) {
+	p := NewPool(0)
+	q := p.Source(1 << 20)
+	var all []*Batch
+	for range 10 * idleKept {
+		all = append(all, q.TryGet(100))
+	}
+	for _, b := range all {
+		b.Release()
+	}
+	if len(p.idle) != idleKept || p.kept != 100*idleKept {
+		t.Errorf("%d kept, %d bytes", len(p.idle), p.kept)
+	}
+}
+
 // A source that grew has small batches behind it, which must not take the place of those it uses now.
 func TestOldSizesDoNotStay(t *testing.T) {
 	p := NewPool(0)

@@ -187,7 +187,9 @@ func TestCarriageReturnsInALongLineThatGrows(t *testing.T) {
 func TestAnOversizeLineThatChangesIsHashedAnew(t *testing.T) {
 	opt := Options{MaxLineBytes: 10}
 	c := New(opt, testFile, batch.Pos{})
-	drain(t, c, text(strings.Repeat("old", 100)), 4096, false)
+	for n := 100; n < 103; n++ { // more than once, so that it is known to be too long
+		drain(t, c, text(strings.Repeat("old", n)), 4096, false)
+	}
 	in := strings.Repeat("new", 200) + "\n"
 	if d := diff(reference([]byte(in), opt, false), drain(t, c, text(in), 4096, false)); d != "" {
 		t.Error(d)
