@@ -283,3 +283,19 @@ func TestAReadErrorComesAfterTheLinesBeforeIt(t *testing.T) {
 		}
 	}
 }
+
+func TestLineStart(t *testing.T) {
+	const in = "one\ntwo\nhalf"
+	for _, tt := range []struct {
+		offset int64
+		window int
+		want   int64
+	}{{12, 100, 8}, {8, 100, 8}, {6, 100, 4}, {2, 100, 0}, {0, 100, 0}, {12, 2, 12}, {6, 6, 4}} {
+		if got, err := LineStart(text(in), tt.offset, tt.window); got != tt.want || err != nil {
+			t.Errorf("from %d, %d back: got %d, %v, want %d", tt.offset, tt.window, got, err, tt.want)
+		}
+	}
+	if _, err := LineStart(text(in), 100, 10); !errors.Is(err, ErrChanged) {
+		t.Errorf("beyond the end: %v", err)
+	}
+}
