@@ -133,6 +133,9 @@ func (t *Tailer) limit(b *batch.Batch) int {
 // the batch takes no more, again that the path has more to read now.
 func (t *Tailer) read(s *series, b *batch.Batch, now time.Time) (full, again bool) {
 	for i := 0; i < len(s.gens); i++ {
+		if i == 0 && len(s.gens) > 1 {
+			t.announce(s, b) // in order, and before a newer one moves on
+		}
 		g := s.gens[i]
 		begun := t.laterBegun(s, i, now)
 		r := t.readOn(g, b, begun && !g.passed, now)
@@ -180,10 +183,11 @@ func (t *Tailer) laterBegun(s *series, i int, now time.Time) bool {
 	return false
 }
 
-// announce tells the checkpoint of generations of which nothing was read so far.
+// announce tells the checkpoint of generations of which nothing was read so far: that they are there,
+// and how they begin, since that is how they are found again when they have been compressed meanwhile.
 func (t *Tailer) announce(s *series, b *batch.Batch) {
 	for _, g := range s.gens {
-		if !g.announced && g.state != orphan {
+		if g.state != orphan && !g.dead && g.untold() {
 			t.mark(g, b, false)
 		}
 	}
@@ -191,7 +195,7 @@ func (t *Tailer) announce(s *series, b *batch.Batch) {
 
 // mark appends a run without lines: the position as it is.
 func (t *Tailer) mark(g *generation, b *batch.Batch, finished bool) {
-	g.announced = true
+	g.announced, g.told = true, g.head.n
 	if n := len(b.Runs); finished && n > 0 && b.Runs[n-1].File == g.file {
 		b.Runs[n-1].Finished = true
 		return
@@ -235,6 +239,9 @@ func (t *Tailer) readOn(g *generation, b *batch.Batch, look bool, now time.Time)
 		limit := t.limit(b)
 		if limit <= 0 {
 			return full_
+		}
+		if !t.sameBeginning(g) {
+			return t.failed(g, cut.ErrChanged, now)
 		}
 		res, err := g.cut.Fill(g.reader(), b, limit, g.final)
 		if err != nil {
@@ -320,6 +327,16 @@ func (t *Tailer) failed(g *generation, err error, now time.Time) outcome {
 	t.letGo(g)
 	g.tried = t.scans
 	return blocked
+}
+
+// sameBeginning checks, before the first read, that a file still begins as it did when it was seen:
+// there is nothing before the offset yet by which the cutter could tell.
+func (t *Tailer) sameBeginning(g *generation) bool {
+	if g.offset() > 0 || g.head.n == 0 {
+		return true
+	}
+	same, err := cut.Matches(g.reader(), headOnly(g.position()))
+	return same || err != nil // an error comes again with the read
 }
 
 // wind moves a compressed carrier towards the offset, a step at a time.

@@ -10,7 +10,6 @@ import (
 	"go.uber.org/zap"
 
 	"shiplog/internal/batch"
-	"shiplog/tailer/internal/cut"
 	"shiplog/tailer/internal/fsid"
 )
 
@@ -46,6 +45,8 @@ type place struct {
 	g    *generation
 	key  int64 // orders generations by age: the time of the last write
 	seen int64 // when it was last there
+	// blank says that the file was empty when it was last seen: its content does not tell it.
+	blank bool
 }
 
 // resumePath brings the generations of one path back.
@@ -65,6 +66,11 @@ func (t *Tailer) resumePath(path string, states []batch.State, now time.Time) {
 		found = append(found, t.recall(s, st, places, now))
 	}
 	for _, p := range found {
+		if p.g.state == finished && p.g.at == "" && !t.findForm(p.g) && p.g.lost == LostTruncated {
+			t.findCopy(p.g)
+		}
+	}
+	for _, p := range found {
 		if p.g.state == orphan {
 			t.seek(p.g, now)
 			if p.g.state != orphan && !p.g.dead {
@@ -72,18 +78,20 @@ func (t *Tailer) resumePath(path string, states []batch.State, now time.Time) {
 			}
 		}
 	}
-	slices.SortStableFunc(found, func(a, b *place) int { return cmp.Compare(a.key, b.key) })
+	slices.SortStableFunc(found, byAge)
+	found = append(found, t.betweenRuns(s, found, now)...)
+	slices.SortStableFunc(found, byAge)
 	s.gens = s.gens[:0]
 	for _, p := range found {
 		s.latest = p.g
-		if p.g.state == finished {
-			continue
+		if p.g.state != finished {
+			s.gens = append(s.gens, p.g)
+			t.enqueue(s)
 		}
-		s.gens = append(s.gens, p.g)
-		t.enqueue(s)
 	}
-	t.betweenRuns(s, found[len(found)-1], now)
 }
+
+func byAge(a, b *place) int { return cmp.Compare(a.key, b.key) }
 
 func (t *Tailer) rootOf(path string) *fsid.Root {
 	return &fsid.Root{Dir: dirOf(path), Follow: t.cfg.FollowSymlinks}
@@ -93,19 +101,21 @@ func (t *Tailer) rootOf(path string) *fsid.Root {
 func (t *Tailer) recall(s *series, st batch.State, places map[fsid.Identity]entry, now time.Time) *place {
 	g := &generation{
 		file: &batch.File{ID: st.ID, Path: st.Path}, ser: s, state: orphan, node: fsid.Of(st.ID), root: s.root,
-		pos: st.Pos, size: st.Pos.Offset, sound: st.Pos.Offset, announced: true, remembered: true, final: t.cfg.Once,
+		pos: st.Pos, size: st.Pos.Offset, sound: st.Pos.Offset, announced: true, told: st.Pos.HeadLen, remembered: true, final: t.cfg.Once,
 		grown: now, lost: LostGone,
 	}
 	seen := st.Seen
 	if seen.IsZero() {
 		seen = now // nothing is known: so nothing came after it
 	}
-	p := &place{g: g, key: seen.UnixNano(), seen: seen.UnixNano()}
+	p := &place{g: g, key: seen.UnixNano(), seen: seen.UnixNano(), blank: st.Pos.HeadLen == 0}
 	e, there := t.placeOf(g.node, st, places)
-	if there && t.maxGen[fsid.Of(st.ID)] == st.ID.Gen && t.holds(e, st.Pos) {
+	newest := t.maxGen[fsid.Of(st.ID)] == st.ID.Gen
+	switch {
+	case there && newest && t.holds(e, st.Pos):
 		p.key = e.info.MTime
 		t.recalled(g, e)
-	} else if there {
+	case there, !newest:
 		g.lost = LostTruncated
 	}
 	switch {
@@ -117,13 +127,11 @@ func (t *Tailer) recall(s *series, st batch.State, places map[fsid.Identity]entr
 	case g.state == live:
 		p.key = math.MaxInt64
 	}
-	g.cut = cut.New(t.opt, g.file, st.Pos)
+	g.from(t.opt, st.Pos)
 	if g.state != orphan {
 		g.grown = lastWrite(e, now)
 		t.observe(g, e.info, now)
-		if t.cfg.MaxOpenFiles <= 0 || len(t.opened) < t.cfg.MaxOpenFiles {
-			t.hold(g, now)
-		}
+		t.take(g, now)
 	}
 	return p
 }
@@ -168,31 +176,42 @@ func (t *Tailer) placeOf(node fsid.Identity, st batch.State, places map[fsid.Ide
 
 // betweenRuns finds the files that came and were rotated away while nobody ran: those that were
 // written after the newest generation that is remembered, and of which nothing is known.
-func (t *Tailer) betweenRuns(s *series, newest *place, now time.Time) {
-	since := newest.key
-	if g := newest.g; g.state == live {
-		if g.position().HeadLen > 0 {
-			return // the live file is still the one we know
-		}
-		// It was empty then: whether it is what it was cannot be told, but what was copied from it
-		// since can.
-		since = newest.seen
+func (t *Tailer) betweenRuns(s *series, known []*place, now time.Time) []*place {
+	newest := known[len(known)-1]
+	since, birth := newest.key, newest.g.node.Birth
+	if newest.blank {
+		// It was empty when it was last seen, so it may have been filled, copied and truncated since,
+		// which nothing in it can tell.
+		since, birth = min(since, newest.seen), 0
 	}
-	all := t.siblings(s.path)
+	for _, p := range known {
+		if p.g.dead && p.blank { // it cannot be told by its content: so by its age
+			since, birth = min(since, known[0].key), 0
+		}
+	}
 	var found []entry
+	all := t.siblings(s.path)
 	for _, e := range all {
 		e, same := t.now(e)
 		if !same || t.byNode[e.info.Identity] != nil || e.info.MTime < since {
 			continue
 		}
-		if e.info.MTime == since && e.info.Birth <= newest.g.node.Birth {
+		if e.info.MTime == since && e.info.Birth <= birth {
 			continue
 		}
 		if t.fromBetween(s, e, all, newest) {
 			found = append(found, e)
 		}
 	}
-	t.insertBetween(s, found, now)
+	slices.SortFunc(found, older)
+	out := make([]*place, 0, len(found))
+	for _, e := range found {
+		g := t.begin(s, e, rotated, now)
+		g.grown = lastWrite(e, now)
+		t.log.info("rotated file found", append(g.fields(), zap.String("at", e.path))...)
+		out = append(out, &place{g: g, key: e.info.MTime})
+	}
+	return out
 }
 
 // fromBetween says that a file is none of those that are remembered in another form.
@@ -203,8 +222,8 @@ func (t *Tailer) fromBetween(s *series, e entry, all []entry, newest *place) boo
 			return false
 		}
 	}
-	if newest.g.state == live {
-		return !t.copyOfLive(e, newest.g)
+	if newest.g.state == live && t.copyOfLive(e, newest.g) {
+		return false
 	}
 	return !t.copyOfKnown(s, e)
 }
@@ -218,21 +237,4 @@ func (t *Tailer) copyOfKnown(s *series, e entry) bool {
 		}
 	}
 	return false
-}
-
-// insertBetween puts found files behind what is remembered, and before the live file.
-func (t *Tailer) insertBetween(s *series, found []entry, now time.Time) {
-	slices.SortFunc(found, older)
-	current := s.live()
-	if current != nil && len(found) > 0 {
-		s.remove(current)
-	}
-	for _, e := range found {
-		g := t.begin(s, e, rotated, now)
-		g.grown = lastWrite(e, now)
-		t.log.info("rotated file found", append(g.fields(), zap.String("at", e.path))...)
-	}
-	if current != nil && len(found) > 0 {
-		s.add(current)
-	}
 }

@@ -19,9 +19,16 @@ func dirOf(path string) string { return filepath.Dir(path) }
 
 // movedAway notes that a live file no longer stands at its path: renamed, deleted or replaced.
 func (t *Tailer) movedAway(g *generation, now time.Time) {
+	e, found := t.locate(g)
+	if found && g.f == nil {
+		g.at = e.path
+		t.observe(g, e.info, now)
+		t.peek(g, now)
+		g = g.ser.live() // it may have been truncated before it was renamed
+	}
 	g.state, g.grown = rotated, now
 	t.counts.rotated++
-	if e, ok := t.locate(g); ok {
+	if found {
 		g.at = e.path
 		t.log.info("rotated", append(g.fields(), zap.String("to", g.at))...)
 	} else {
@@ -85,6 +92,17 @@ func (t *Tailer) between(s *series, now time.Time, truncated *generation) {
 	}
 }
 
+// beforeBlank is for a live file that was empty a moment ago: it may have been filled, copied and
+// truncated since, which nothing in it can tell. The copy then holds what came before.
+func (t *Tailer) beforeBlank(s *series, g *generation, now time.Time) {
+	if t.scans == 1 || !t.dirs.changedAt(dirOf(s.path), t.scans) {
+		return
+	}
+	s.remove(g)
+	t.between(s, now, g)
+	s.add(g)
+}
+
 // mayFollow says that a file beside a path may be a generation younger than the newest we know.
 func (t *Tailer) mayFollow(s *series, e entry, all []entry, truncated *generation) bool {
 	if h := t.held[e.info.Identity]; h != nil && h.info.Size > 0 && truncated == nil {
@@ -97,12 +115,16 @@ func (t *Tailer) mayFollow(s *series, e entry, all []entry, truncated *generatio
 		if slices.ContainsFunc(all, func(o entry) bool { return o.path == plain }) {
 			return false // still being compressed
 		}
-		return e.info.MTime >= birth && t.formOf(s, e) == nil
+		if truncated != nil && e.info.MTime > truncated.mtime {
+			return false
+		}
+		return e.info.MTime >= birth && t.formOf(s, e) == nil && (truncated == nil || !t.isForm(truncated, e))
 	}
 	if e.info.Birth != 0 && e.info.Birth < birth && !last.static {
 		return false
 	}
-	return truncated == nil || !t.copyOfLive(e, truncated)
+	// What was written after the live file was last written came after it: it was renamed, not copied.
+	return truncated == nil || e.info.MTime <= truncated.mtime && !t.copyOfLive(e, truncated)
 }
 
 // copyOfLive says that a file holds what the live file begins with: a copy that is made just now, and
@@ -262,7 +284,7 @@ func (t *Tailer) revive(g *generation, st state, now time.Time) {
 	if g.state == finished {
 		t.known = slices.DeleteFunc(t.known, func(k *generation) bool { return k == g })
 		s.known--
-		g.cut = cut.New(t.opt, g.file, g.pos)
+		g.from(t.opt, g.pos)
 		g.size, g.sound, g.final, g.passed, g.checked = g.pos.Offset, g.pos.Offset, t.cfg.Once, true, 0
 	} else {
 		s.remove(g)
@@ -296,6 +318,8 @@ func (t *Tailer) giveUp(g *generation) {
 	t.counts.lose(g.lost, n)
 	fields := append(g.fields(), zap.String("reason", g.lost), zap.Int64("unread_bytes_lost", n))
 	switch {
+	case n == 0 && g.position().HeadLen == 0:
+		t.log.info("file is gone; it was empty when it was last seen", fields...)
 	case n > 0 || g.remembered && g.lost == LostGone:
 		t.counts.filesLost++
 		t.log.error("unread rest of a file is lost: no rotated form of it was found", fields...)

@@ -3,6 +3,7 @@ package tailer
 import (
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -115,6 +116,9 @@ func (t *Tailer) observe(g *generation, info fsid.Info, now time.Time) {
 		}
 		g.size = info.Size
 	}
+	if g.size == 0 && g.offset() == 0 {
+		g.blank = t.scans
+	}
 	if g.more() {
 		t.enqueue(g.ser)
 	}
@@ -172,8 +176,11 @@ func (t *Tailer) assign(found []entry, now time.Time) {
 		if g := s.live(); g != nil && s.seen != t.scans {
 			t.movedAway(g, now)
 		}
-		if s.live() == nil && s.latest != nil {
+		switch g := s.live(); {
+		case g == nil && s.latest != nil:
 			t.between(s, now, nil)
+		case g != nil && g.blank >= t.scans-1:
+			t.beforeBlank(s, g, now)
 		}
 	}
 	for _, e := range fresh {
@@ -194,6 +201,7 @@ func (t *Tailer) atItsPath(g *generation, e entry, now time.Time) {
 	}
 	if g.f == nil {
 		t.observe(g, e.info, now)
+		t.peek(g, now)
 	}
 }
 
@@ -289,7 +297,7 @@ func (t *Tailer) begin(s *series, e entry, st state, now time.Time) *generation 
 		node: node, root: e.root, at: e.path, gzip: compressed(e.path), static: compressed(e.path),
 		grown: now, final: t.cfg.Once || compressed(e.path),
 	}
-	g.cut = cut.New(t.opt, g.file, batch.Pos{})
+	g.from(t.opt, batch.Pos{})
 	t.counts.found++
 	t.adopt(s, g, e, now)
 	return g
@@ -301,9 +309,43 @@ func (t *Tailer) adopt(s *series, g *generation, e entry, now time.Time) {
 	t.byNode[g.node] = g
 	t.observe(g, e.info, now)
 	t.enqueue(s)
+	t.take(g, now)
+}
+
+// take takes hold of a generation's file, or, when there are too many open ones, only looks into it.
+func (t *Tailer) take(g *generation, now time.Time) {
 	if t.cfg.MaxOpenFiles <= 0 || len(t.opened) < t.cfg.MaxOpenFiles {
-		if t.hold(g, now) && g.f != nil {
-			t.compare(g, now)
+		t.hold(g, now)
+		return
+	}
+	t.peek(g, now)
+}
+
+// peek compares a file that is not held open with what is known of it, as inspect does with the open
+// ones: whether it was truncated, and how it begins, since that is how it is found again should it be
+// renamed and compressed.
+func (t *Tailer) peek(g *generation, now time.Time) {
+	if g.f != nil || g.gzip || g.checked == g.mtime {
+		return
+	}
+	f, id, err := t.open(g.root, g.at)
+	if err != nil {
+		return // its turn to be read will tell
+	}
+	if id != g.node {
+		_ = f.Close() // another file by now: the next scan will see which
+		return
+	}
+	s := g.ser
+	g.f = f
+	t.opened[g] = struct{}{}
+	t.look(g, now)
+	if g.f != nil {
+		t.compare(g, now)
+	}
+	for _, h := range append(slices.Clone(s.gens), g) { // a truncation hands the descriptor on
+		if h.f == f {
+			t.letGo(h)
 		}
 	}
 }
@@ -328,7 +370,7 @@ func (t *Tailer) toEnd(g *generation) {
 	if err == nil {
 		var pos batch.Pos
 		if pos, err = cut.PosAt(g.f, offset); err == nil {
-			g.cut = cut.New(t.opt, g.file, pos)
+			g.from(t.opt, pos)
 			return
 		}
 	}

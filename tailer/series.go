@@ -64,12 +64,14 @@ type generation struct {
 	grown                time.Time // when it was last seen to grow, or when its state changed
 	goneAt               time.Time // when it was first seen to have no name
 
-	announced  bool // the checkpoint was told of it
-	passed     bool // it was read to its end after a later generation had begun
-	final      bool // nothing more will be written: ship a half line as it is
-	dead       bool // its rest is given up: only its end has to be told
-	sought     bool // the compressed carrier was wound to the offset
-	remembered bool // it comes from a checkpoint
+	announced  bool  // the checkpoint was told of it
+	told       int   // and so much of its head
+	passed     bool  // it was read to its end after a later generation had begun
+	final      bool  // nothing more will be written: ship a half line as it is
+	blank      int64 // the scan at which it was last seen to be empty
+	dead       bool  // its rest is given up: only its end has to be told
+	sought     bool  // the compressed carrier was wound to the offset
+	remembered bool  // it comes from a checkpoint
 
 	// The search for a lost carrier.
 	lost       string // the reason, for the count of lost bytes
@@ -115,6 +117,14 @@ func (s *series) add(g *generation) {
 	s.latest = g
 }
 
+// from begins to read, or goes on, at a position.
+func (g *generation) from(opt cut.Options, at batch.Pos) {
+	g.cut = cut.New(opt, g.file, at)
+	if at.HeadLen > g.head.n {
+		g.head = fingerprint{at.Head, at.HeadLen}
+	}
+}
+
 // reader gives the stream of an open generation.
 func (g *generation) reader() io.ReaderAt {
 	if g.z != nil {
@@ -157,7 +167,7 @@ func (g *generation) more() bool {
 	switch {
 	case g.state == finished:
 		return false
-	case g.dead, !g.announced, g.final:
+	case g.dead, g.final, g.untold():
 		return true
 	case g.state == orphan || g.cut == nil:
 		return false
@@ -165,6 +175,11 @@ func (g *generation) more() bool {
 		return !g.eof
 	}
 	return g.size > g.cut.Offset()+g.cut.Partial() || g.checked != g.mtime && g.f == nil
+}
+
+// untold says that the checkpoint does not know of the generation, or less of its beginning than we do.
+func (g *generation) untold() bool {
+	return !g.announced || g.head.n > g.told && g.offset() == 0 && g.state != orphan
 }
 
 func (g *generation) fields() []zap.Field {

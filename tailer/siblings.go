@@ -41,8 +41,9 @@ type dirList struct {
 	entries []entry
 	first   map[fsid.Identity]int64 // the scan at which a file was first seen there; 0 is the first of all
 	changed time.Time               // the folder's own time of change
-	scan    int64
-	settled bool // the folder had not just changed when it was listed
+	scan    int64                   // when it was looked at last
+	read    int64                   // when it was listed last
+	settled bool                    // the folder had not just changed when it was listed
 }
 
 func (c *dirCache) init() { c.dirs = map[string]*dirList{} }
@@ -62,7 +63,8 @@ func (c *dirCache) list(dir string, scan int64) *dirList {
 	if err == nil && d.settled && st.ModTime().Equal(d.changed) {
 		return d
 	}
-	d.read(dir, scan)
+	d.read = scan
+	d.fill(dir, scan)
 	// A folder's time has the grain of the kernel's clock: what happened right after it stood still
 	// may have left the same time.
 	d.settled = err == nil && time.Since(st.ModTime()) > time.Second
@@ -72,6 +74,9 @@ func (c *dirCache) list(dir string, scan int64) *dirList {
 	return d
 }
 
+// changedAt says that a folder may have changed since the scan before.
+func (c *dirCache) changedAt(dir string, scan int64) bool { return c.list(dir, scan).read == scan }
+
 // fresh makes the next list read the folder again, within the same scan too.
 func (c *dirCache) fresh(dir string) {
 	if d := c.dirs[dir]; d != nil {
@@ -79,7 +84,7 @@ func (c *dirCache) fresh(dir string) {
 	}
 }
 
-func (d *dirList) read(dir string, scan int64) {
+func (d *dirList) fill(dir string, scan int64) {
 	names, err := os.ReadDir(dir)
 	d.entries = d.entries[:0]
 	if err != nil {

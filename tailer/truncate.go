@@ -48,13 +48,17 @@ func (t *Tailer) succeed(g *generation, now time.Time) *generation {
 		file: &batch.File{ID: g.node.FileID(t.nextGen(g.node)), Path: g.ser.path}, ser: g.ser, state: live,
 		node: g.node, root: g.root, at: g.at, grown: now, links: g.links, final: t.cfg.Once,
 	}
-	next.cut = cut.New(t.opt, next.file, batch.Pos{})
+	next.from(t.opt, batch.Pos{})
 	if g.f != nil {
 		t.disarm(g)
 		next.f, g.f = g.f, nil
 		delete(t.opened, g)
 		t.opened[next] = struct{}{}
 		t.heat(next, now)
+		if info, err := fsid.Stat(next.f); err == nil {
+			next.size, next.mtime, next.links = info.Size, info.MTime, info.Links
+			next.head = headOf(next.f, next.size)
+		}
 	}
 	return next
 }
@@ -88,7 +92,7 @@ func (t *Tailer) seek(g *generation, now time.Time) {
 func (t *Tailer) carry(g *generation, e entry, now time.Time) {
 	t.letGo(g)
 	g.pos = g.position()
-	g.cut = cut.New(t.opt, g.file, g.pos)
+	g.from(t.opt, g.pos)
 	g.state, g.node, g.root, g.at = rotated, e.info.Identity, e.root, e.path
 	g.gzip, g.static, g.final = compressed(e.path), true, true
 	g.eof, g.sought, g.checked = false, false, 0
@@ -243,6 +247,17 @@ func (t *Tailer) findForm(g *generation) bool {
 		}
 	}
 	return false
+}
+
+// findCopy finds the copy of a finished generation that was truncated: what copytruncate made of it.
+func (t *Tailer) findCopy(g *generation) {
+	for _, e := range t.siblings(g.file.Path) {
+		if t.byNode[e.info.Identity] == nil && e.info.Size == g.pos.Offset && t.holds(e, g.pos) {
+			g.node, g.at, g.root, g.static = e.info.Identity, e.path, e.root, true
+			t.byNode[g.node] = g
+			return
+		}
+	}
 }
 
 // maxUncompressed bounds what a compressed file that another program wrote may cost.
