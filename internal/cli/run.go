@@ -67,10 +67,10 @@ func (a *app) run(ctx context.Context, flags runFlags) error {
 	if err != nil {
 		return startError(err)
 	}
+	ctx, release := a.onSignals(ctx, d, log) // before anybody is told that we run, and may stop us
+	defer release()
 	log.Info("shiplog started", zap.String("version", Version), zap.String("config", cfg.Path),
 		zap.String("data_dir", cfg.DataDir), zap.Int("sources", len(cfg.Sources)))
-	ctx, release := a.onSignals(ctx, d, log)
-	defer release()
 	report, err := d.Run(ctx)
 	if isTerminal(a.stdout) || flags.dryRun {
 		_, _ = fmt.Fprint(a.stdout, "\n"+shipper.Table(report.Accounts))
