@@ -103,6 +103,14 @@ func (p *Producer) brokerError(code sarama.KError, message *string, broker strin
 	return &Error{Class: f.class, Kafka: f.name, Topic: p.conf.Topic, Broker: broker, Err: err, code: code}
 }
 
+// sameKind says that two errors differ in their words at most.
+func (e *Error) sameKind(other *Error) bool {
+	if e == nil || other == nil {
+		return e == other
+	}
+	return e.Class == other.Class && e.Kafka == other.Kafka && e.Broker == other.Broker
+}
+
 // mismatch is a difference between the two sides of a connection that a person has to mend.
 type mismatch struct {
 	class Class

@@ -43,10 +43,11 @@ type Producer struct {
 	mu      sync.Mutex
 	parts   []part
 	problem *Error // the latest reason for not being ready
+	told    *Error // the reason as of the last change
 	closed  bool
 	usable  []int32
 	ready   chan struct{} // closed while usable holds something
-	changed chan struct{} // closed at the next change of usable
+	changed chan struct{} // closed at the next change of usable, or of the reason
 }
 
 type counters struct {
@@ -80,6 +81,7 @@ func New(conf Config) (*Producer, error) {
 	}
 	p.sequences.init(p)
 	p.problem = &Error{Class: ClassRetriable, Topic: conf.Topic, Err: errors.New("not connected yet")}
+	p.told = p.problem
 	if p.log == nil {
 		p.log = zap.NewNop()
 	}
@@ -108,7 +110,7 @@ func (p *Producer) Ready() (Topic, *Error) {
 }
 
 // Watch is Ready with a channel that is closed as soon as the partitions that can be sent to are
-// others.
+// others, or, while there is none, the reason is another one.
 func (p *Producer) Watch() (Topic, *Error, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -134,6 +134,7 @@ func aboutSequence(code sarama.KError) bool {
 func (p *Producer) setProblem(err *Error) {
 	p.mu.Lock()
 	p.problem = err
+	p.publish()
 	p.mu.Unlock()
 }
 
@@ -156,16 +157,18 @@ func (p *Producer) publish() {
 			usable = append(usable, int32(i))
 		}
 	}
-	if slices.Equal(usable, p.usable) {
+	same := slices.Equal(usable, p.usable)
+	if same && (len(usable) > 0 || p.problem.sameKind(p.told)) {
 		return
 	}
 	switch {
+	case same:
 	case len(p.usable) == 0:
 		close(p.ready)
 	case len(usable) == 0:
 		p.ready = make(chan struct{})
 	}
-	p.usable = usable
+	p.usable, p.told = usable, p.problem
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
