@@ -35,8 +35,6 @@ type claim struct {
 	retries int
 	// edited says that there was progress, but of another content of the segment.
 	edited bool
-	// broken says that a step could not be written: only the progress file knows whether it counts.
-	broken bool
 }
 
 // side is a file beside the segment. It is written up to end; whether that counts, the next step in
@@ -231,7 +229,6 @@ func (c *claim) step(done []span) error {
 		buf = appendLine(buf, c.header)
 	}
 	if err := c.steps.write(c.fs, appendLine(buf, st), false); err != nil {
-		c.broken = true
 		return fmt.Errorf("write progress: %w", err)
 	}
 	for _, d := range all {
@@ -346,7 +343,7 @@ func (c *claim) finish() (removed bool, err error) {
 // end syncs the progress, counts what is left and closes the files.
 func (c *claim) end() (left int64, err error) {
 	defer func() { err = errors.Join(err, c.close()) }()
-	if c.steps.file != nil && !c.broken {
+	if c.steps.file != nil {
 		if err := c.steps.file.Sync(); err != nil {
 			return 0, fmt.Errorf("sync progress: %w", err)
 		}

@@ -145,6 +145,11 @@ func TestAppendSurvivesEveryDiskError(t *testing.T) {
 func TestAppendTornAtEveryByte(t *testing.T) {
 	for cut := int64(0); cut < 2600; cut += 13 {
 		appendWithFault(t, fmt.Sprintf("cut at %d", cut), func(f *fsxtest.FS) { f.TearWrite(cut, syscall.ENOSPC) }, nil)
+		// What was written can neither be synced nor cut.
+		appendWithFault(t, fmt.Sprintf("no sync from %d", cut/130), func(f *fsxtest.FS) {
+			f.FailFrom(fsxtest.OpSync, 1+int(cut/130), syscall.EIO)
+			f.FailFrom(fsxtest.OpTruncate, 1, syscall.EIO)
+		}, nil)
 		// The write and the cut of it fail: the disk is at its end.
 		appendWithFault(t, fmt.Sprintf("cut at %d, and no truncation", cut), func(f *fsxtest.FS) {
 			f.TearWrite(cut, syscall.ENOSPC)

@@ -188,6 +188,18 @@ func TestWrongCountOfAnswersChangesNothing(t *testing.T) {
 	diff(t, "left", held(t, root, "app"), payloads(records("app", 0, 2)))
 }
 
+// TestSegmentThatSealedItselfLeavesNoRequest: else the next one would be sealed too early.
+func TestSegmentThatSealedItselfLeavesNoRequest(t *testing.T) {
+	root := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		l := openLog(t, fsx.OS, root, "app", Options{})
+		must(t, l.Append(records("app", 0, 1)))
+		time.AfterFunc(time.Second, func() { must(t, l.Seal()) })
+		must(t, RequestSeal(t.Context(), fsx.OS, filepath.Join(root, "app")))
+	})
+	diff(t, "files", names(t, root, "app"), []string{"00000000000000000001.jsonl"})
+}
+
 type senderFunc func([]Record) []error
 
 func (f senderFunc) Send(_ context.Context, _ string, rs []Record) []error { return f(rs) }
@@ -266,6 +278,7 @@ func TestReplayHasTheDaemonSealWhatIsOpen(t *testing.T) {
 		}()
 		stats := replay(t, root, ReplayOptions{SealWait: 5 * time.Second}, &b)
 		close(stop)
+		diff(t, "files at the end", names(t, root, "app"), []string(nil))
 		if stats.Delivered != 3 || stats.OpenSegments != 0 {
 			t.Errorf("with a daemon: %+v", stats)
 		}

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"shiplog/internal/fsx"
+	"shiplog/internal/fsx/fsxtest"
 )
 
 // bound is a MaxBytes that n records of these tests take, and a little more.
@@ -171,4 +173,28 @@ func TestSequenceNumbersAreNotUsedAgainWhileAnythingOfThemIsThere(t *testing.T) 
 			t.Errorf("beside %s the next segment is %d, want 10", name, l.cur.seg.Seq)
 		}
 	}
+}
+
+func TestANameThatIsTakenIsPassedOver(t *testing.T) {
+	root := t.TempDir()
+	fill(t, root, "app", records("app", 0, 1), records("app", 1, 2))
+	l := openLog(t, fsx.OS, root, "app", Options{})
+	l.seq = 0 // as when the segments were being renamed while the folder was listed
+	must(t, l.Append(records("app", 2, 3)))
+	must(t, l.Seal())
+	diff(t, "held", held(t, root, "app"), payloads(records("app", 0, 3)))
+}
+
+func TestTornWriteLeavesNothingBehindAShorterOne(t *testing.T) {
+	root := t.TempDir()
+	fsys := fsxtest.New()
+	l := openLog(t, fsys, root, "app", Options{Fsync: true})
+	fsys.TearWrite(900, syscall.ENOSPC)
+	if err := l.Append(records("app", 0, 9)); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("error is %v, want ENOSPC", err)
+	}
+	fsys.Heal()
+	must(t, l.Append(records("app", 9, 10)))
+	must(t, l.Seal())
+	diff(t, "held", held(t, root, "app"), payloads(records("app", 9, 10)))
 }

@@ -123,7 +123,9 @@ func TestWhatCannotBeReplayedStaysWithoutKeepingTheSegment(t *testing.T) {
 	rs[5].NotReplayable = true
 	fill(t, root, "app", rs)
 	var b broker
-	if stats := replay(t, root, ReplayOptions{}, &b); stats.NotReplayable != 2 || stats.Delivered != 4 {
+	replay(t, root, ReplayOptions{Filter: Filter{Since: rs[1].Time}}, &b)
+	diff(t, "files while others are left", names(t, root, "app"), []string{"00000000000000000001.done", "00000000000000000001.jsonl"})
+	if stats := replay(t, root, ReplayOptions{}, &b); stats.NotReplayable != 2 || stats.Delivered != 1 {
 		t.Errorf("got %+v", stats)
 	}
 	diff(t, "left", held(t, root, "app"), payloads([]Record{rs[2], rs[5]}))
