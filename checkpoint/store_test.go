@@ -45,7 +45,8 @@ func TestSavedPositionsComeBack(t *testing.T) {
 
 func TestSourceGivesTheSameTrackerEachTime(t *testing.T) {
 	s := openStore(t, fsx.OS, t.TempDir())
-	if tracker(t, s, "app") != tracker(t, s, "app") {
+	first := tracker(t, s, "app")
+	if again := tracker(t, s, "app"); again != first {
 		t.Error("two trackers of one source")
 	}
 }
