@@ -233,6 +233,9 @@ func (t *Tailer) readOn(g *generation, b *batch.Batch, look bool, now time.Time)
 			}
 			return blocked
 		}
+		if t.cameBefore(g, now) {
+			return changed
+		}
 		if !t.wind(g, now) {
 			return more
 		}
@@ -327,6 +330,19 @@ func (t *Tailer) failed(g *generation, err error, now time.Time) outcome {
 	t.letGo(g)
 	g.tried = t.scans
 	return blocked
+}
+
+// cameBefore looks, before the first read of a file that was empty at the last scan, for a copy of
+// what it may have held since.
+func (t *Tailer) cameBefore(g *generation, now time.Time) bool {
+	if g.state != live || g.blank < t.scans-1 || g.offset() > 0 || g.size == 0 {
+		return false
+	}
+	n := len(g.ser.gens)
+	g.blank = neverBlank
+	t.dirs.fresh(dirOf(g.ser.path))
+	t.beforeBlank(g.ser, g, now)
+	return len(g.ser.gens) != n
 }
 
 // sameBeginning checks, before the first read, that a file still begins as it did when it was seen:

@@ -53,7 +53,7 @@ func (l *loop) step(now time.Time) bool {
 		if l.pending = t.fill(now); l.pending != nil {
 			l.wanted = false
 			l.nextFill = now.Add(t.cfg.Linger)
-			if l.pending.Full {
+			if l.pending.Full || len(t.ready) > 0 {
 				l.nextFill = now
 			}
 		}
@@ -72,7 +72,7 @@ func (l *loop) through(now time.Time) bool {
 	case l.draining.IsZero():
 		l.draining = now
 		return false
-	case !t.idle() || len(t.held) > 0 || now.Sub(later(l.draining, t.grew)) < time.Duration(quiet-1):
+	case !t.idle() || t.holding() || now.Sub(later(l.draining, t.grew)) < time.Duration(quiet-1):
 		l.checked = false
 		return false
 	}
@@ -105,6 +105,16 @@ func (t *Tailer) idle() bool {
 		}
 	}
 	return true
+}
+
+// holding says that a new file with lines waits until it is clear that it is no copy.
+func (t *Tailer) holding() bool {
+	for _, h := range t.held {
+		if h.info.Size > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // wait sleeps until something may be due.

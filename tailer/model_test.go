@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -224,7 +225,7 @@ func (m *model) check(seed uint64) {
 func (m *model) lines_() []string { return m.all }
 
 func TestModel(t *testing.T) {
-	seeds := 150
+	seeds := modelSeeds()
 	if testing.Short() {
 		seeds = 30
 	}
@@ -245,4 +246,12 @@ func TestModel(t *testing.T) {
 			}
 		})
 	}
+}
+
+// modelSeeds is how many histories are tried; SHIPLOG_MODEL_SEEDS asks for more.
+func modelSeeds() int {
+	if n, err := strconv.Atoi(os.Getenv("SHIPLOG_MODEL_SEEDS")); err == nil {
+		return n
+	}
+	return 150
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,7 +17,7 @@ import (
 // resume goes on from what the checkpoint remembers. It finds each generation again: by its inode,
 // wherever in the folder it stands now, and where that fails by its content, in a copy or a compressed
 // form. What was written and rotated away while nobody ran comes between.
-func (t *Tailer) resume(now time.Time) {
+func (t *Tailer) resume(found []entry, now time.Time) {
 	byPath := map[string][]batch.State{}
 	var paths []string
 	for _, st := range t.cfg.Resume {
@@ -35,10 +36,14 @@ func (t *Tailer) resume(now time.Time) {
 			t.log.info("remembered file is no longer included", zap.String("path", p))
 			continue
 		}
-		t.resumePath(p, byPath[p], now)
+		t.resumePath(p, rootOf(p, found), byPath[p], now)
 	}
 	t.cfg.Resume = nil
 }
+
+// seenSlack is how much older the look may be that a checkpoint tells of than it says: the checkpoint
+// is saved with the time of saving, and files are looked for each second.
+const seenSlack = 2 * time.Second
 
 // place is where a remembered generation was found.
 type place struct {
@@ -50,8 +55,8 @@ type place struct {
 }
 
 // resumePath brings the generations of one path back.
-func (t *Tailer) resumePath(path string, states []batch.State, now time.Time) {
-	s := &series{path: path, root: t.rootOf(path), seen: t.scans}
+func (t *Tailer) resumePath(path string, root *fsid.Root, states []batch.State, now time.Time) {
+	s := &series{path: path, root: root, seen: t.scans}
 	t.series[path] = s
 	dir := t.dirs.list(dirOf(path), t.scans)
 	places := map[fsid.Identity]entry{}
@@ -68,6 +73,9 @@ func (t *Tailer) resumePath(path string, states []batch.State, now time.Time) {
 	for _, p := range found {
 		if p.g.state == finished && p.g.at == "" && !t.findForm(p.g) && p.g.lost == LostTruncated {
 			t.findCopy(p.g)
+		}
+		if info, ok := stat(p.g.root, p.g.at); ok && p.g.state == finished {
+			p.key = info.MTime // when it was last seen says nothing of its age: a later file may be older than that
 		}
 	}
 	for _, p := range found {
@@ -93,14 +101,26 @@ func (t *Tailer) resumePath(path string, states []batch.State, now time.Time) {
 
 func byAge(a, b *place) int { return cmp.Compare(a.key, b.key) }
 
-func (t *Tailer) rootOf(path string) *fsid.Root {
-	return &fsid.Root{Dir: dirOf(path), Follow: t.cfg.FollowSymlinks}
+// rootOf gives the folder below which no symbolic link may lead to a path: that of its pattern, if a
+// file that matched shows it.
+func rootOf(path string, found []entry) *fsid.Root {
+	root := &fsid.Root{Dir: dirOf(path)}
+	for _, e := range found {
+		if e.path == path {
+			return e.root
+		}
+		if len(e.root.Dir) < len(root.Dir) && strings.HasPrefix(path, e.root.Dir+"/") {
+			root = e.root
+		}
+	}
+	return root
 }
 
 // recall makes a generation of what is remembered, with the file that carries it if that is there.
 func (t *Tailer) recall(s *series, st batch.State, places map[fsid.Identity]entry, now time.Time) *place {
 	g := &generation{
-		file: &batch.File{ID: st.ID, Path: st.Path}, ser: s, state: orphan, node: fsid.Of(st.ID), root: s.root,
+		blank: neverBlank,
+		file:  &batch.File{ID: st.ID, Path: st.Path}, ser: s, state: orphan, node: fsid.Of(st.ID), root: s.root,
 		pos: st.Pos, size: st.Pos.Offset, sound: st.Pos.Offset, announced: true, told: st.Pos.HeadLen, remembered: true, final: t.cfg.Once,
 		grown: now, lost: LostGone,
 	}
@@ -108,6 +128,8 @@ func (t *Tailer) recall(s *series, st batch.State, places map[fsid.Identity]entr
 	if seen.IsZero() {
 		seen = now // nothing is known: so nothing came after it
 	}
+	t.expect(g)
+	seen = seen.Add(-seenSlack)
 	p := &place{g: g, key: seen.UnixNano(), seen: seen.UnixNano(), blank: st.Pos.HeadLen == 0}
 	e, there := t.placeOf(g.node, st, places)
 	newest := t.maxGen[fsid.Of(st.ID)] == st.ID.Gen
@@ -146,7 +168,7 @@ func (t *Tailer) recalled(g *generation, e entry) {
 	if compressed(e.path) {
 		g.gzip, g.static, g.final = true, true, true
 	}
-	t.byNode[g.node] = g
+	t.own(g)
 }
 
 // lastWrite is when a file was written last, or now if that lies in the future.

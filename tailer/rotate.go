@@ -49,7 +49,7 @@ func (t *Tailer) locate(g *generation) (entry, bool) {
 	}
 	for _, e := range t.dirs.list(dirOf(g.file.Path), t.scans).entries {
 		if e.info.Identity == g.node {
-			return t.now(e)
+			return t.now(t.below(g.file.Path, e))
 		}
 	}
 	if len(t.cfg.Rotated) > 0 {
@@ -74,7 +74,7 @@ func (t *Tailer) now(e entry) (entry, bool) {
 // newest one that we know of this path. They are put behind it, the oldest first. truncated is the
 // live file when a truncation was seen, else nil.
 func (t *Tailer) between(s *series, now time.Time, truncated *generation) {
-	if t.scans == 1 {
+	if t.scans == 1 && truncated == nil {
 		return // everything is new at the first look; betweenRuns decides by age
 	}
 	var found []entry
@@ -95,7 +95,7 @@ func (t *Tailer) between(s *series, now time.Time, truncated *generation) {
 // beforeBlank is for a live file that was empty a moment ago: it may have been filled, copied and
 // truncated since, which nothing in it can tell. The copy then holds what came before.
 func (t *Tailer) beforeBlank(s *series, g *generation, now time.Time) {
-	if t.scans == 1 || !t.dirs.changedAt(dirOf(s.path), t.scans) {
+	if !t.dirs.changedAt(dirOf(s.path), t.scans) {
 		return
 	}
 	s.remove(g)

@@ -2,6 +2,7 @@ package tailer
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -19,7 +20,11 @@ import (
 type held struct {
 	entry
 	grown time.Time
+	seen  int64 // the scan at which it was there
 }
+
+// manyWarnings bounds how many paths are kept in mind that something was said about.
+const manyWarnings = 10_000
 
 // scan looks at all names and at all open files once. It reads no lines.
 func (t *Tailer) scan(now time.Time) {
@@ -27,7 +32,10 @@ func (t *Tailer) scan(now time.Time) {
 	t.log.roll(now)
 	found := t.list()
 	if t.scans == 1 {
-		t.resume(now)
+		t.resume(found, now)
+	}
+	if len(t.refused) > manyWarnings {
+		clear(t.refused)
 	}
 	t.inspect(now)
 	t.assign(found, now)
@@ -188,6 +196,7 @@ func (t *Tailer) assign(found []entry, now time.Time) {
 			t.discover(e, now)
 		}
 	}
+	maps.DeleteFunc(t.held, func(_ fsid.Identity, h *held) bool { return h.seen != t.scans })
 }
 
 // atItsPath notes that a generation's file stands where the application writes it.
@@ -208,6 +217,9 @@ func (t *Tailer) atItsPath(g *generation, e entry, now time.Time) {
 // admit decides whether a file that we do not know is a log to read, now or later.
 func (t *Tailer) admit(e entry, now time.Time) bool {
 	if compressed(e.path) || otherFormat(e.path) {
+		if t.rotatedFrom(e.path) != nil && compressed(e.path) {
+			return false // a form of what we read, or on its way to become one
+		}
 		t.warnOnce(e.path, "compressed file is not read: it is no rotated form of a log that was being read", nil,
 			zap.String("path", e.path))
 		return false
@@ -225,14 +237,25 @@ func (t *Tailer) admit(e entry, now time.Time) bool {
 	}
 	h := t.held[e.info.Identity]
 	if h == nil || h.info.Size != e.info.Size {
-		t.held[e.info.Identity] = &held{e, now}
+		t.held[e.info.Identity] = &held{e, now, t.scans}
 		return false
 	}
+	h.seen = t.scans
 	if e.info.Size == 0 || now.Sub(h.grown) < t.cfg.RotateWait {
 		return false
 	}
 	delete(t.held, e.info.Identity)
 	return true
+}
+
+// rotatedFrom gives the series whose rotated form a path seems to be.
+func (t *Tailer) rotatedFrom(path string) *series {
+	for _, base := range basesOf(path) {
+		if s := t.series[base]; s != nil {
+			return s
+		}
+	}
+	return nil
 }
 
 // mayBeCopy says that a file holds the beginning of the live log that its name belongs to, or nothing yet.
@@ -294,7 +317,7 @@ func (t *Tailer) begin(s *series, e entry, st state, now time.Time) *generation 
 	node := e.info.Identity
 	g := &generation{
 		file: &batch.File{ID: node.FileID(t.nextGen(node)), Path: s.path}, ser: s, state: st,
-		node: node, root: e.root, at: e.path, gzip: compressed(e.path), static: compressed(e.path),
+		blank: neverBlank, node: node, root: e.root, at: e.path, gzip: compressed(e.path), static: compressed(e.path),
 		grown: now, final: t.cfg.Once || compressed(e.path),
 	}
 	g.from(t.opt, batch.Pos{})
@@ -306,10 +329,23 @@ func (t *Tailer) begin(s *series, e entry, st state, now time.Time) *generation 
 // adopt puts a generation into its series, with the file that carries it.
 func (t *Tailer) adopt(s *series, g *generation, e entry, now time.Time) {
 	s.add(g)
-	t.byNode[g.node] = g
+	t.own(g)
 	t.observe(g, e.info, now)
 	t.enqueue(s)
 	t.take(g, now)
+}
+
+// own enters a generation into the books, with the inode that carries it now.
+func (t *Tailer) own(g *generation) {
+	t.byNode[g.node] = g
+	t.expect(g)
+}
+
+// expect says that Settled will be told of a generation.
+func (t *Tailer) expect(g *generation) {
+	t.mu.Lock()
+	t.settled[g.file.ID] = max(t.settled[g.file.ID], 0)
+	t.mu.Unlock()
 }
 
 // take takes hold of a generation's file, or, when there are too many open ones, only looks into it.

@@ -24,6 +24,9 @@ const (
 	finished              // rotated, and read to its end
 )
 
+// neverBlank is the scan at which a file was empty that never was.
+const neverBlank = -2
+
 // fingerprint recognises the beginning of a file of which nothing may have been read yet.
 type fingerprint struct {
 	hash uint64

@@ -91,6 +91,7 @@ func (d *dirList) fill(dir string, scan int64) {
 		return // removed, or not to be read; then the glob has said so
 	}
 	root := &fsid.Root{Dir: dir}
+	initial := scan == 1 && d.first == nil
 	first := make(map[fsid.Identity]int64, len(names))
 	for _, n := range names {
 		if !n.Type().IsRegular() {
@@ -103,7 +104,7 @@ func (d *dirList) fill(dir string, scan int64) {
 		d.entries = append(d.entries, e)
 		seen, known := d.first[e.info.Identity]
 		switch {
-		case known || scan == 1:
+		case known || initial:
 			first[e.info.Identity] = seen
 		default:
 			first[e.info.Identity] = scan
@@ -143,10 +144,19 @@ func (t *Tailer) beside(path string) []entry {
 	var out []entry
 	for ; i < len(all) && strings.HasPrefix(all[i].path, stem); i++ {
 		if strings.Contains(all[i].path[len(stem):], ext) {
-			out = append(out, all[i])
+			out = append(out, t.below(path, all[i]))
 		}
 	}
 	return out
+}
+
+// below gives a file beside a path the root of that path: the application that writes there must not be
+// able to lead us elsewhere by a link on the way.
+func (t *Tailer) below(path string, e entry) entry {
+	if s := t.series[path]; s != nil && dirOf(e.path) == dirOf(path) {
+		e.root = s.root
+	}
+	return e
 }
 
 // besideAnd is beside with the patterns of the configuration, which may name other folders.
@@ -160,7 +170,7 @@ func (t *Tailer) besideAnd(path string) []entry {
 		all := t.dirs.list(filepath.Dir(p), t.scans).entries
 		i, ok := slices.BinarySearchFunc(all, p, func(e entry, s string) int { return cmp.Compare(e.path, s) })
 		if ok {
-			out = append(out, all[i])
+			out = append(out, t.below(path, all[i]))
 		}
 	}
 	return out

@@ -186,7 +186,9 @@ func (t *Tailer) Drain(quiet time.Duration) {
 // Settled tells how far a file is settled, so that finished files can be forgotten. It never blocks.
 func (t *Tailer) Settled(id batch.FileID, offset int64) {
 	t.mu.Lock()
-	t.settled[id] = max(offset, t.settled[id])
+	if at, known := t.settled[id]; known {
+		t.settled[id] = max(at, offset)
+	}
 	t.mu.Unlock()
 }
 

@@ -32,7 +32,7 @@ func (t *Tailer) truncated(g *generation, now time.Time) {
 	t.seek(g, now)
 	t.between(s, now, next)
 	s.add(next)
-	t.byNode[next.node] = next
+	t.own(next)
 	t.counts.found++
 	if next.f != nil {
 		t.look(next, now)
@@ -46,7 +46,7 @@ func (t *Tailer) truncated(g *generation, now time.Time) {
 func (t *Tailer) succeed(g *generation, now time.Time) *generation {
 	next := &generation{
 		file: &batch.File{ID: g.node.FileID(t.nextGen(g.node)), Path: g.ser.path}, ser: g.ser, state: live,
-		node: g.node, root: g.root, at: g.at, grown: now, links: g.links, final: t.cfg.Once,
+		blank: neverBlank, node: g.node, root: g.root, at: g.at, grown: now, links: g.links, final: t.cfg.Once,
 	}
 	next.from(t.opt, batch.Pos{})
 	if g.f != nil {
@@ -97,7 +97,7 @@ func (t *Tailer) carry(g *generation, e entry, now time.Time) {
 	g.gzip, g.static, g.final = compressed(e.path), true, true
 	g.eof, g.sought, g.checked = false, false, 0
 	g.size = max(g.size, g.pos.Offset)
-	t.byNode[g.node] = g
+	t.own(g)
 	delete(t.held, g.node)
 	t.log.info("reading on from a copy", append(g.fields(), zap.String("at", e.path))...)
 	t.observe(g, e.info, now)

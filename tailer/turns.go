@@ -157,7 +157,7 @@ func (t *Tailer) poll(now time.Time) {
 		if g.f == nil {
 			continue
 		}
-		if now.Before(g.hotTill) || !t.watchIt(g) {
+		if now.Before(g.hotTill) || !t.watchIt(g, now) {
 			t.look(g, now)
 		}
 		if g.f != nil && now.Before(g.hotTill) && !g.isHot {
@@ -190,7 +190,7 @@ func (t *Tailer) pollCold(now time.Time) {
 
 // watchIt arms a watch on an idle file, and looks at it once more, since what happened before the
 // watch is not reported.
-func (t *Tailer) watchIt(g *generation) bool {
+func (t *Tailer) watchIt(g *generation, now time.Time) bool {
 	g.wakes = 0
 	if g.watch != nil && g.watch.Alive() {
 		return true
@@ -205,7 +205,7 @@ func (t *Tailer) watchIt(g *generation) bool {
 		return false
 	}
 	g.watch = w
-	t.look(g, t.coldAt)
+	t.look(g, now)
 	return true
 }
 
