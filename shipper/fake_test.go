@@ -92,7 +92,7 @@ type fakeFile struct {
 }
 
 func newFakeFile(path string) *fakeFile {
-	return &fakeFile{file: &batch.File{ID: batch.FileID{Dev: 1, Inode: uint64(len(path)) + uint64(path[len(path)-1])<<8}, Path: path}}
+	return &fakeFile{file: &batch.File{ID: batch.FileID{Dev: 1, Inode: batch.Hash([]byte(path))}, Path: path}}
 }
 
 // block makes a block of one run.
@@ -142,6 +142,7 @@ type fakeProducer struct {
 	out, maxOut int
 	unconfirmed int64
 	delivers    [][]int32 // the partitions of each Deliver
+	waits       int       // calls of WaitReady
 }
 
 func newFakeProducer(partitions int32) *fakeProducer {
@@ -163,6 +164,7 @@ func (p *fakeProducer) Ready() (kafka.Topic, *kafka.Error) {
 func (p *fakeProducer) WaitReady() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.waits++
 	return p.ready
 }
 

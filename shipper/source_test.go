@@ -99,6 +99,25 @@ func TestNothingIsAskedForBeforeTheProducerIsReady(t *testing.T) {
 	})
 }
 
+func TestAProducerThatComesBackWhileAllBlocksAreOutDoesNotMakeTheLoopSpin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeFile("/log/a.log")
+		r := newRig(t, settings(config.ModeSync), 1)
+		r.producer.delay = func() time.Duration { return time.Minute }
+		r.start()
+		pass(time.Second)
+		r.producer.fail(retriable)
+		r.reader.add(f.block(numbered(0, 3)...)) // asked for before: it finds the producer down
+		pass(time.Second)
+		r.producer.mend()
+		pass(2 * time.Minute)
+		if a := r.source.Account(); a.Delivered != 3 || r.producer.waits > 100 {
+			t.Errorf("%v, %d turns while down", a, r.producer.waits)
+		}
+		_ = r.stop()
+	})
+}
+
 func TestHoldStopsDemand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeFile("/log/a.log")
