@@ -212,8 +212,7 @@ func (t *Tailer) betweenRuns(s *series, known []*place, now time.Time) []*place 
 		}
 	}
 	var found []entry
-	all := t.siblings(s.path)
-	for _, e := range all {
+	for _, e := range t.siblings(s.path) {
 		e, same := t.now(e)
 		if !same || t.byNode[e.info.Identity] != nil || e.info.MTime < since {
 			continue
@@ -221,7 +220,7 @@ func (t *Tailer) betweenRuns(s *series, known []*place, now time.Time) []*place 
 		if e.info.MTime == since && e.info.Birth <= birth {
 			continue
 		}
-		if t.fromBetween(s, e, all, newest) {
+		if t.fromBetween(s, e, newest) {
 			found = append(found, e)
 		}
 	}
@@ -237,10 +236,10 @@ func (t *Tailer) betweenRuns(s *series, known []*place, now time.Time) []*place 
 }
 
 // fromBetween says that a file is none of those that are remembered in another form.
-func (t *Tailer) fromBetween(s *series, e entry, all []entry, newest *place) bool {
+func (t *Tailer) fromBetween(s *series, e entry, newest *place) bool {
 	if compressed(e.path) {
 		plain := e.path[:len(e.path)-len(filepath.Ext(e.path))]
-		if slices.ContainsFunc(all, func(o entry) bool { return o.path == plain }) || t.formOf(s, e) != nil {
+		if _, there := stat(e.root, plain); there || t.formOf(s, e) != nil { // looked at anew: it may be gone since
 			return false
 		}
 	}
