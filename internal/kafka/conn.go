@@ -246,7 +246,13 @@ func (w *wire) Close() error {
 }
 
 // SetReadDeadline bounds sarama's wait for an answer.
-func (w *wire) SetReadDeadline(t time.Time) error { return w.out.SetReadDeadline(t) }
+func (w *wire) SetReadDeadline(t time.Time) error {
+	err := w.out.SetReadDeadline(t)
+	if cause := w.why(); cause != nil {
+		return cause
+	}
+	return err
+}
 
 // SetWriteDeadline does nothing: Write sets its own, under its lock.
 func (w *wire) SetWriteDeadline(time.Time) error { return nil }

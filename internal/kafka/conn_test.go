@@ -383,7 +383,7 @@ func TestDeliveryGoesOnWhenTheBrokerReturns(t *testing.T) {
 	done := make(chan []Result, 1)
 	go func() { done <- p.Deliver(context.Background(), []*RecordBatch{lines(p, 0, 3, "b")}, retry) }()
 	<-waiting
-	for range 6 { // let the backoff grow
+	for range 4 { // let the backoff grow
 		<-dialled
 	}
 	c = boot()

@@ -192,3 +192,12 @@ func loseAnswer() func(*faultyConn, []byte) (int, error, bool) {
 		return c.Conn.Write(p)
 	})
 }
+
+// watchVersions notes the version of each produce request.
+func watchVersions(c *kfake.Cluster, versions chan<- int16) {
+	c.ControlKey(produceKey, func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		versions <- r.GetVersion()
+		return nil, nil, false
+	})
+}

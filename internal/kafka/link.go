@@ -97,11 +97,13 @@ func (p *Producer) openBroker(ctx context.Context, addr string) (*wire, *sarama.
 	if err == nil {
 		_, err = b.Connected()
 	}
-	if !abort() || w.why() != nil {
+	switch {
+	case !abort():
+		err = fmt.Errorf("no answer while connecting: %w", context.Cause(ctx))
+	case err == nil:
 		err = w.why()
-		if err == nil { // the abort is running right now
-			err = context.Cause(ctx)
-		}
+	case closedByPeer(err) && p.conf.SASL != nil && w.answers.Load() > 0:
+		err = &mismatch{ClassAuth, addr + " closed the connection in the login, as it may do with wrong credentials", err}
 	}
 	if err != nil {
 		closeBroker(w, b, err)
