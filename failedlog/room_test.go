@@ -198,3 +198,22 @@ func TestTornWriteLeavesNothingBehindAShorterOne(t *testing.T) {
 	must(t, l.Seal())
 	diff(t, "held", held(t, root, "app"), payloads(records("app", 9, 10)))
 }
+
+// TestWhatCouldNotBeSyncedNorCutIsCutLater: until then nothing is written behind it, or it would
+// come to count.
+func TestWhatCouldNotBeSyncedNorCutIsCutLater(t *testing.T) {
+	root := t.TempDir()
+	fsys := fsxtest.New()
+	l := openLog(t, fsys, root, "app", Options{Fsync: true})
+	must(t, l.Append(records("app", 0, 1)))
+	fsys.FailNth(fsxtest.OpSync, 1, syscall.EIO)
+	fsys.FailFrom(fsxtest.OpTruncate, 1, syscall.EIO)
+	for range 2 {
+		if err := l.Append(records("app", 1, 2)); !errors.Is(err, syscall.EIO) {
+			t.Fatalf("error is %v, want EIO", err)
+		}
+	}
+	fsys.Heal()
+	must(t, l.Append(records("app", 2, 3)))
+	diff(t, "held", held(t, root, "app"), payloads([]Record{record("app", 0), record("app", 2)}))
+}
