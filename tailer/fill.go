@@ -149,7 +149,7 @@ func (t *Tailer) read(s *series, b *batch.Batch, now time.Time) (full, again boo
 			i--
 			continue
 		case r == blocked:
-			if g.state != rotated || now.Sub(g.grown) < t.cfg.RotateWait && !t.cfg.Once {
+			if g.state != rotated || !g.denied || now.Sub(g.grown) < t.cfg.RotateWait && !t.cfg.Once {
 				t.announce(s, b)
 				return false, false
 			}
@@ -340,6 +340,11 @@ func (t *Tailer) cameBefore(g *generation, now time.Time) bool {
 	}
 	n := len(g.ser.gens)
 	g.blank = neverBlank
+	t.look(g, now)
+	if g.f == nil {
+		return true
+	}
+	t.compare(g, now)
 	t.dirs.fresh(dirOf(g.ser.path))
 	t.beforeBlank(g.ser, g, now)
 	return len(g.ser.gens) != n

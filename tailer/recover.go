@@ -71,7 +71,7 @@ func (t *Tailer) resumePath(path string, root *fsid.Root, states []batch.State, 
 		found = append(found, t.recall(s, st, places, now))
 	}
 	for _, p := range found {
-		if p.g.state == finished && p.g.at == "" && !t.findForm(p.g) && p.g.lost == LostTruncated {
+		if p.g.state == finished && p.g.at == "" && !t.findForm(p.g) {
 			t.findCopy(p.g)
 		}
 		if info, ok := stat(p.g.root, p.g.at); ok && p.g.state == finished {

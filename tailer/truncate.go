@@ -249,8 +249,12 @@ func (t *Tailer) findForm(g *generation) bool {
 	return false
 }
 
-// findCopy finds the copy of a finished generation that was truncated: what copytruncate made of it.
+// findCopy finds a file that holds all that a finished generation held and no more, which is what
+// copytruncate made of it.
 func (t *Tailer) findCopy(g *generation) {
+	if g.pos.HeadLen == 0 || g.pos.Offset == 0 {
+		return
+	}
 	for _, e := range t.siblings(g.file.Path) {
 		if t.byNode[e.info.Identity] == nil && e.info.Size == g.pos.Offset && t.holds(e, g.pos) {
 			g.node, g.at, g.root, g.static = e.info.Identity, e.path, e.root, true
