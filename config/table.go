@@ -120,8 +120,8 @@ var topRows = []row{
 
 	{name: "failure_log", kind: kindBlock, doc: "Where lines go that Kafka did not take, to be sent again by `shiplog replay`: the folder `failed` in data_dir, one folder a source.",
 		also: []string{"dead_letter", "dlq"}},
-	{name: "failure_log.max_bytes", kind: kindSize, min: kib, max: 1 << 50,
-		doc: "How large the failure log of each source may grow.",
+	{name: "failure_log.max_bytes", kind: kindSize, min: 32 * mib, max: 1 << 50,
+		doc: "How large the failure log of each source may grow; it must hold what is in flight when all of it fails.",
 		at:  inConfig(func(c *Config) any { return &c.FailureLog.MaxBytes })},
 	{name: "failure_log.segment_bytes", kind: kindSize, min: kib, max: 1 << 50,
 		doc: "Size at which a new file of the failure log begins.",

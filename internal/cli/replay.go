@@ -16,7 +16,6 @@ import (
 	"shiplog/config"
 	"shiplog/failedlog"
 	"shiplog/internal/daemon"
-	"shiplog/internal/fsx"
 )
 
 // sealWait is how long replay waits for a running daemon to seal the segment it writes.
@@ -82,12 +81,18 @@ func (a *app) replay(ctx context.Context, flags replayFlags) (err error) {
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	wait := time.Duration(0)
+	if !flags.dryRun {
+		if wait, err = settleOpen(cfg, log); err != nil {
+			return err
+		}
+	}
 	sender := daemon.NewReplayer(cfg, log)
 	defer func() { err = errors.Join(err, sender.Close()) }()
 	show := a.newProgress(log)
 	stats, err := failedlog.Replay(ctx, failedlog.ReplayOptions{
 		Dir: daemon.FailedDir(cfg), Filter: filter, DryRun: flags.dryRun, Rate: flags.rate,
-		ToTopic: flags.toTopic, Consume: flags.consume, SealWait: a.sealWait(cfg),
+		ToTopic: flags.toTopic, Consume: flags.consume, SealWait: wait,
 		Progress: show.update, OnBad: a.badLine, Log: log,
 	}, sender)
 	show.end()
@@ -95,17 +100,14 @@ func (a *app) replay(ctx context.Context, flags replayFlags) (err error) {
 	return replayOutcome(ctx, stats, err)
 }
 
-// sealWait is zero when no daemon holds data_dir: nobody would answer.
-func (a *app) sealWait(cfg *config.Config) time.Duration {
-	if _, err := os.Stat(daemon.LockPath(cfg)); err != nil {
-		return 0
+// settleOpen makes the open segments replayable: it seals what a killed daemon left behind, or says
+// how long to wait for a running one to seal its own.
+func settleOpen(cfg *config.Config, log *zap.Logger) (wait time.Duration, err error) {
+	running, err := daemon.SealLeftovers(cfg, log)
+	if running {
+		return sealWait, nil
 	}
-	lock, err := fsx.Lock(daemon.LockPath(cfg))
-	if err != nil {
-		return sealWait
-	}
-	defer lock.Unlock() //nolint:errcheck // the lock goes with the descriptor in any case
-	return 0
+	return 0, err
 }
 
 func (a *app) badLine(b failedlog.BadLine) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
@@ -11,12 +13,38 @@ import (
 
 	"shiplog/config"
 	"shiplog/failedlog"
+	"shiplog/internal/fsx"
 	"shiplog/internal/kafka"
 )
 
 // replayPatience bounds how long replay tries to get an answer for a batch before it ends and leaves
 // the rest where it is.
 const replayPatience = 30 * time.Second
+
+// SealLeftovers seals the segments that a killed daemon left open, so that they can be replayed. While
+// a daemon runs it does nothing and says so: that one seals its own.
+func SealLeftovers(cfg *config.Config, log *zap.Logger) (running bool, err error) {
+	entries, err := fsx.OS.ReadDir(FailedDir(cfg))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("failure log: %w", err)
+	}
+	lock, err := fsx.Lock(LockPath(cfg))
+	if locked := (*fsx.LockedError)(nil); errors.As(err, &locked) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			err = errors.Join(err, failedlog.Recover(fsx.OS, filepath.Join(FailedDir(cfg), e.Name()), log))
+		}
+	}
+	return false, errors.Join(err, lock.Unlock())
+}
 
 // Replayer sends records of the failure log to Kafka: acks=all and idempotent, whatever the source's
 // own mode. It is the failedlog.Sender of the replay command. One goroutine may use it.
