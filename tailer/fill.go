@@ -273,6 +273,7 @@ func (t *Tailer) filled(g *generation, b *batch.Batch, res cut.Result) (done boo
 	g.sound = max(g.sound, seen)
 	if res.Consumed > 0 {
 		g.announced = true
+		g.trail.add(g.position())
 	}
 	switch {
 	case res.Need > 0 && len(b.Runs) > 0:
@@ -340,11 +341,12 @@ func (t *Tailer) cameBefore(g *generation, now time.Time) bool {
 	}
 	n := len(g.ser.gens)
 	g.blank = neverBlank
-	t.look(g, now)
-	if g.f == nil {
-		return true
+	if t.look(g, now); g.ser.live() == g {
+		t.compare(g, now)
 	}
-	t.compare(g, now)
+	if g.ser.live() != g {
+		return true // it was truncated
+	}
 	t.dirs.fresh(dirOf(g.ser.path))
 	t.beforeBlank(g.ser, g, now)
 	return len(g.ser.gens) != n

@@ -26,6 +26,9 @@ func (t *Tailer) movedAway(g *generation, now time.Time) {
 		t.peek(g, now)
 		g = g.ser.live() // it may have been truncated before it was renamed
 	}
+	if g.blank >= t.scans-1 {
+		t.beforeBlank(g.ser, g, now)
+	}
 	g.state, g.grown = rotated, now
 	t.counts.rotated++
 	if found {
@@ -124,7 +127,7 @@ func (t *Tailer) mayFollow(s *series, e entry, all []entry, truncated *generatio
 		return false
 	}
 	// What was written after the live file was last written came after it: it was renamed, not copied.
-	return truncated == nil || e.info.MTime <= truncated.mtime && !t.copyOfLive(e, truncated)
+	return truncated == nil || e.info.MTime <= truncated.mtime && !t.copyOfLive(e, truncated) && !t.copyOfRead(e, last)
 }
 
 // copyOfLive says that a file holds what the live file begins with: a copy that is made just now, and

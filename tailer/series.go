@@ -47,10 +47,11 @@ type generation struct {
 	static bool // a copy or a compressed form: it never grows
 
 	// How far it is read. cut is nil once the generation is finished; pos stands in for it then.
-	cut  *cut.Cutter
-	pos  batch.Pos
-	head fingerprint
-	eof  bool // the end of a compressed carrier was seen
+	cut   *cut.Cutter
+	pos   batch.Pos
+	head  fingerprint
+	trail trail
+	eof   bool // the end of a compressed carrier was seen
 
 	// The open carrier; f is nil while it is not held open.
 	f       *os.File
