@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -222,9 +223,10 @@ func TestWhenEverySingleLineIsRefusedAlikeTheSourceWaits(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFakeFile("/log/a.log")
 				r := newRig(t, settings(config.ModeCallback), 1, blocks(f)...)
-				broken := true
+				var broken atomic.Bool
+				broken.Store(true)
 				r.producer.answer = func(*kafka.RecordBatch) kafka.Result {
-					if broken {
+					if broken.Load() {
 						return kafka.Result{Err: invalid}
 					}
 					return kafka.Result{}
@@ -237,7 +239,7 @@ func TestWhenEverySingleLineIsRefusedAlikeTheSourceWaits(t *testing.T) {
 				if got := len(r.failures.payloads()); got >= enough {
 					t.Errorf("%d lines were given up for a fault of the source", got)
 				}
-				broken = false
+				broken.Store(false)
 				r.reader.finish()
 				if err := <-r.result; err != nil {
 					t.Error(err)
@@ -286,9 +288,10 @@ func TestErrorsOfTheSourceAreWaitedOut(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					f := newFakeFile("/log/a.log")
 					r := newRig(t, settings(mode), 1, f.block(numbered(0, 3)...), f.block(numbered(3, 6)...))
-					broken := true
+					var broken atomic.Bool
+					broken.Store(true)
 					r.producer.answer = func(*kafka.RecordBatch) kafka.Result {
-						if broken {
+						if broken.Load() {
 							return kafka.Result{Err: why}
 						}
 						return kafka.Result{}
@@ -301,7 +304,7 @@ func TestErrorsOfTheSourceAreWaitedOut(t *testing.T) {
 					if a := r.source.Account(); a.InFlight == 0 || a.InFlight != a.Read {
 						t.Errorf("account: %v", a)
 					}
-					broken = false
+					broken.Store(false)
 					r.reader.finish()
 					if err := <-r.result; err != nil {
 						t.Error(err)

@@ -143,6 +143,7 @@ type fakeProducer struct {
 	unconfirmed int64
 	delivers    [][]int32 // the partitions of each Deliver
 	waits       int       // calls of WaitReady
+	gone        int32     // a partition, from 1, that lost its leader and nobody has noticed
 }
 
 func newFakeProducer(partitions int32) *fakeProducer {
@@ -178,6 +179,13 @@ func (p *fakeProducer) fail(err *kafka.Error) {
 	p.down = err
 }
 
+// slow makes every answer take so long.
+func (p *fakeProducer) slow(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = func() time.Duration { return d }
+}
+
 // mend brings the brokers back.
 func (p *fakeProducer) mend() {
 	p.mu.Lock()
@@ -200,11 +208,14 @@ func (p *fakeProducer) Send(rbs []*kafka.RecordBatch, done func(*kafka.RecordBat
 			done(rb, kafka.Result{Partition: rb.Partition, Offset: -1, Err: err})
 			continue
 		}
-		if p.delay == nil {
+		p.mu.Lock()
+		delay := p.delay
+		p.mu.Unlock()
+		if delay == nil {
 			done(rb, p.end(rb))
 			continue
 		}
-		time.AfterFunc(p.delay(), func() { done(rb, p.end(rb)) })
+		time.AfterFunc(delay(), func() { done(rb, p.end(rb)) })
 	}
 }
 
@@ -215,7 +226,7 @@ func (p *fakeProducer) begin(partition int32) *kafka.Error {
 	if p.down != nil {
 		return p.down
 	}
-	if !slices.Contains(p.topic.Usable, partition) {
+	if !slices.Contains(p.topic.Usable, partition) || partition+1 == p.gone {
 		return &kafka.Error{Class: kafka.ClassRetriable, Kafka: "LEADER_NOT_AVAILABLE", Err: errors.New("no leader")}
 	}
 	p.out++
@@ -465,7 +476,13 @@ func (r *rig) run() error {
 	r.start()
 	defer r.cancel()
 	r.reader.finish()
-	return <-r.result
+	select {
+	case err := <-r.result:
+		return err
+	case <-time.After(48 * time.Hour): // of the bubble's time
+		r.t.Errorf("it does not end: %v", r.source.Account())
+		return r.stop()
+	}
 }
 
 // mustRun is run where no error is expected; it checks that nothing is left.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,15 +123,16 @@ func TestHoldStopsDemand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeFile("/log/a.log")
 		c := settings(config.ModeCallback)
-		hold := true
-		c.Hold = func() bool { return hold }
+		var hold atomic.Bool
+		hold.Store(true)
+		c.Hold = hold.Load
 		r := newRig(t, c, 1, f.block(numbered(0, 3)...))
 		r.start()
 		pass(time.Hour)
 		if got := r.reader.demands(); got != 0 {
 			t.Errorf("%d demands while held", got)
 		}
-		hold = false
+		hold.Store(false)
 		pass(holdCheck)
 		if a := r.source.Account(); a.Delivered != 3 {
 			t.Errorf("account: %v", a)
@@ -142,7 +144,7 @@ func TestHoldStopsDemand(t *testing.T) {
 func TestTheSourceGoesBackToItsReserveAfterASecondOfFailingSends(t *testing.T) {
 	for name, spoil := range map[string]func(r *rig){
 		"no leader": func(r *rig) { r.producer.fail(retriable) },
-		"no answer": func(r *rig) { r.producer.delay = func() time.Duration { return 3 * time.Second } },
+		"no answer": func(r *rig) { r.producer.slow(3 * time.Second) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -223,6 +225,36 @@ func TestAPartWithoutALeaderMovesToAnotherPartitionUnlessAKeyBindsIt(t *testing.
 			t.Errorf("with both: %v", a)
 		}
 		_ = r.stop()
+	})
+}
+
+func TestAnUnkeyedPartThatFoundNoLeaderGoesToAnotherPartition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeFile("/log/a.log")
+		r := newRig(t, settings(config.ModeCallback), 2, f.block(numbered(0, 3)...), f.block(numbered(3, 6)...))
+		r.producer.gone = 2 // partition 1
+		start := time.Now()
+		a := r.mustRun()
+		if took := time.Since(start); a.Delivered != 6 || took > parkMax {
+			t.Errorf("%v after %v", a, took)
+		}
+	})
+}
+
+func TestABlockIsNotLetGoWhileItIsBeingPrepared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeFile("/log/a.log")
+		b := batch.NewPool(0).Source(1 << 20).TryGet(1000) // a real one: Release takes its runs away
+		f.run(b, "not json")
+		run := f.run(b)
+		run.Finished = true
+		c := settings(config.ModeCallback)
+		c.OnInvalidJSON = config.ActionDrop
+		r := newRig(t, c, 1, b)
+		r.mustRun()
+		if s := r.tracker.States(); len(s) != 1 || !s[0].Finished {
+			t.Errorf("states: %+v", s)
+		}
 	})
 }
 
