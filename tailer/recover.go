@@ -200,15 +200,16 @@ func (t *Tailer) placeOf(node fsid.Identity, st batch.State, places map[fsid.Ide
 // written after the newest generation that is remembered, and of which nothing is known.
 func (t *Tailer) betweenRuns(s *series, known []*place, now time.Time) []*place {
 	newest := known[len(known)-1]
-	since, birth := newest.key, newest.g.node.Birth
+	since := newest.key
+	last := entry{path: newest.g.at, info: fsid.Info{Identity: newest.g.node, MTime: since}}
 	if newest.blank {
 		// It was empty when it was last seen, so it may have been filled, copied and truncated since,
 		// which nothing in it can tell.
-		since, birth = min(since, newest.seen), 0
+		since = min(since, newest.seen)
 	}
 	for _, p := range known {
 		if p.g.dead && p.blank { // it cannot be told by its content: so by its age
-			since, birth = min(since, known[0].key), 0
+			since = min(since, known[0].key)
 		}
 	}
 	var found []entry
@@ -217,7 +218,7 @@ func (t *Tailer) betweenRuns(s *series, known []*place, now time.Time) []*place 
 		if !same || t.byNode[e.info.Identity] != nil || e.info.MTime < since {
 			continue
 		}
-		if e.info.MTime == since && e.info.Birth <= birth {
+		if e.info.MTime == last.info.MTime && newest.g.at != "" && older(e, last) < 0 {
 			continue
 		}
 		if t.fromBetween(s, e, newest) {

@@ -207,10 +207,27 @@ var rotations = []struct {
 		r.rename("app.log", "app.log.1")
 		r.append("app.log", "2")
 		r.ticks(8)
-		r.gzip("app.log.2")
 		r.rename("app.log.1", "app.log.3")
+		r.gzip("app.log.2")
+		r.rename("app.log", "app.log.1")
 		r.append("app.log", "3")
 		r.ticks(8)
+		r.want("app.log", "1", "2", "3")
+	}},
+	{"the old file is read once more when the new one has begun", "app.log", func(r *rig) {
+		r.append("app.log", "1")
+		r.start()
+		r.tick()
+		r.rename("app.log", "app.log.1")
+		r.write("app.log", "")
+		r.ticks(3)
+		r.append("app.log.1", "2")
+		r.append("app.log", "3")
+		g := r.tl.series[r.path("app.log")].live()
+		r.tl.look(g, r.now) // only the new file is looked at
+		b := r.tl.fill(r.now)
+		r.receive(b)
+		b.Release()
 		r.want("app.log", "1", "2", "3")
 	}},
 	{"a log of its own is no rotated form", "*.log", func(r *rig) {

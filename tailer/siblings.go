@@ -241,13 +241,34 @@ func isRotation(part string) bool {
 	return digits > 0
 }
 
-// older orders rotated files by age, the oldest first: by the time of the last write, which renaming
-// and gzip keep, then by birth, then by name.
+// older orders rotated files of one path by age, the oldest first: by the time of the last write, which
+// renaming and gzip keep; where that is the same, as the clock of a file system is coarse, by name.
 func older(a, b entry) int {
 	return cmp.Or(
 		cmp.Compare(a.info.MTime, b.info.MTime),
+		olderName(a.path, b.path),
 		cmp.Compare(a.info.Birth, b.info.Birth),
-		cmp.Compare(len(b.path), len(a.path)), // app.log.10 is older than app.log.9
-		cmp.Compare(b.path, a.path),           // and app.log.2 older than app.log.1
+		cmp.Compare(a.path, b.path),
 	)
+}
+
+// olderName compares the digits of two names: app.log.2 is older than app.log.1, and app-20260101.log is
+// older than app-20260102.log.
+func olderName(a, b string) int {
+	const date = 6 // digits that a date has at least
+	da, db := digits(a), digits(b)
+	if len(da) >= date && len(db) >= date {
+		return cmp.Compare(da, db)
+	}
+	return cmp.Or(cmp.Compare(len(db), len(da)), cmp.Compare(db, da))
+}
+
+// digits gives the digits in the name at the end of a path, without leading zeros.
+func digits(path string) string {
+	return strings.TrimLeft(strings.Map(func(c rune) rune {
+		if c < '0' || c > '9' {
+			return -1
+		}
+		return c
+	}, filepath.Base(path)), "0")
 }

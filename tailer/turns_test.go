@@ -94,6 +94,31 @@ func TestMoreBacklogsThanDescriptors(t *testing.T) {
 	}
 }
 
+// A file that is not held open is looked into all the same, so that a truncation is not taken for growth.
+func TestTruncationOfAFileThatIsNotHeldOpen(t *testing.T) {
+	r := newRig(t, "*.log")
+	r.cfg.MaxOpenFiles = 1
+	r.append("a.log", "a")
+	r.append("b.log", "b1", "b2")
+	r.start()
+	for range 3 {
+		r.look()
+	}
+	if r.tl.series[r.path("b.log")].live().f != nil {
+		t.Fatal("the file is held open")
+	}
+	r.copytruncate("b.log", "b.log.1")
+	r.append("b.log", seq("b3", 1, 20)...)
+	r.look()
+	r.rename("b.log.1", "b.log.2")
+	r.copytruncate("b.log", "b.log.1")
+	r.append("b.log", seq("b4", 1, 30)...)
+	r.look()
+	r.ticks(3)
+	r.want("a.log", "a")
+	r.want("b.log", append(append([]string{"b1", "b2"}, seq("b3", 1, 20)...), seq("b4", 1, 30)...)...)
+}
+
 // The consumer asks for nothing while files rotate under its feet; what they held is there later.
 func TestBlockedConsumerThroughRotations(t *testing.T) {
 	var want []string
