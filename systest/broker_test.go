@@ -237,3 +237,8 @@ func (t *topic) next() []*kgo.Record {
 	}
 	return list
 }
+
+// brokerConfigs sets one of the broker's settings.
+func brokerConfigs(key, value string) kfake.Opt {
+	return kfake.BrokerConfigs(map[string]string{key: value})
+}
