@@ -244,11 +244,11 @@ func (l *link) handle(r *request) error {
 // produce sends one produce request whose answer comes by callback.
 func (l *link) produce(r *request) error {
 	err := l.b.AsyncProduce(l.encode(r), func(res *sarama.ProduceResponse, err error) {
-		l.release(err == nil)
 		if err != nil {
 			l.wire.kill(err) // whatever comes next on this connection is of no use
 		}
 		l.answered(r, res, err)
+		l.release(err == nil)
 	})
 	if err != nil {
 		l.release(false)

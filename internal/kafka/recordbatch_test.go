@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/IBM/sarama"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -168,5 +169,45 @@ func TestAddDoesNotAllocate(t *testing.T) {
 	fill()
 	if got := testing.AllocsPerRun(50, fill); got > n/50 {
 		t.Errorf("%v allocations for %d lines", got, n)
+	}
+}
+
+// Encoded bytes are kept for a frozen batch only: any other one may have grown since.
+func TestABatchIsEncodedAfresh(t *testing.T) {
+	b := newBatch(0)
+	b.Add(nil, []byte("a"), 1, Headers{})
+	first := b.seal(sarama.CompressionNone, sarama.CompressionLevelDefault)
+	if first.LastOffsetDelta != 0 {
+		t.Errorf("last offset delta %d", first.LastOffsetDelta)
+	}
+	b.Add(nil, []byte("b"), 2, Headers{})
+	if again := b.seal(sarama.CompressionNone, sarama.CompressionLevelDefault); again.LastOffsetDelta != 1 || len(again.Records) != 2 {
+		t.Errorf("last offset delta %d, %d records", again.LastOffsetDelta, len(again.Records))
+	}
+}
+
+// A level of 0 would make gzip store its input.
+func TestCodecsCompress(t *testing.T) {
+	one := 1
+	for _, tt := range []struct {
+		codec string
+		level *int
+	}{{"gzip", nil}, {"gzip", &one}, {"snappy", nil}, {"lz4", nil}, {"zstd", nil}, {"zstd", &one}} {
+		c := cluster(t, 1)
+		seen := watchProduce(c)
+		conf := settings(c.ListenAddrs())
+		conf.Codec, conf.CompressionLevel = tt.codec, tt.level
+		p := start(t, conf)
+		ready(t, p, 1)
+		rb := p.NewBatch(0)
+		for range 100 {
+			rb.Add(nil, bytes.Repeat([]byte("same "), 50), 1, Headers{})
+		}
+		if r := send(t, p, rb)[0]; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		if got := seen()[0]; int(got.Length) > rb.Size()/4 {
+			t.Errorf("%s: %d bytes of %d", tt.codec, got.Length, rb.Size())
+		}
 	}
 }
