@@ -95,6 +95,8 @@ func explainHandshake(addr string, err error) error {
 		return &mismatch{ClassAuth, addr + " refused the TLS handshake", err}
 	case closedByPeer(err):
 		return &mismatch{ClassConfig, "this side speaks TLS, and " + addr + " closed the connection in the handshake, as a port without TLS does: name its TLS port, or turn tls off", err}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &mismatch{ClassRetriable, "this side speaks TLS, and " + addr + " did not answer the handshake in time, as a port without TLS may do", err}
 	}
 	return fmt.Errorf("TLS handshake: %w", err)
 }
