@@ -111,6 +111,9 @@ func (t *Tailer) mayFollow(s *series, e entry, all []entry, truncated *generatio
 	if h := t.held[e.info.Identity]; h != nil && h.info.Size > 0 && truncated == nil {
 		return false // it holds what the live file held
 	}
+	if t.copyOfRead(s, e) {
+		return false
+	}
 	last := s.latest
 	birth := last.node.Birth
 	if compressed(e.path) {
@@ -127,7 +130,7 @@ func (t *Tailer) mayFollow(s *series, e entry, all []entry, truncated *generatio
 		return false
 	}
 	// What was written after the live file was last written came after it: it was renamed, not copied.
-	return truncated == nil || e.info.MTime <= truncated.mtime && !t.copyOfLive(e, truncated) && !t.copyOfRead(e, last)
+	return truncated == nil || e.info.MTime <= truncated.mtime && !t.copyOfLive(e, truncated)
 }
 
 // copyOfLive says that a file holds what the live file begins with: a copy that is made just now, and

@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"shiplog/internal/batch"
-	"shiplog/tailer/internal/cut"
 )
 
 // trailLength is how many positions of a file are remembered.
@@ -40,16 +39,14 @@ func (tr trail) before(offset int64) (batch.Pos, bool) {
 }
 
 // copyOfRead says that a file is a copy of a part of a generation that was read as a whole.
-func (t *Tailer) copyOfRead(e entry, g *generation) bool {
-	at, ok := g.trail.before(e.info.Size)
-	if !ok || e.info.Size > g.offset() || compressed(e.path) {
+func (t *Tailer) copyOfRead(s *series, e entry) bool {
+	if compressed(e.path) {
 		return false
 	}
-	f, id, err := t.open(e.root, e.path)
-	if err != nil || id != e.info.Identity {
-		return false
+	for _, g := range slices.Concat(s.gens, t.knownOf(s)) {
+		if at, ok := g.trail.before(e.info.Size); ok && e.info.Size <= g.offset() && t.holds(e, at) {
+			return true
+		}
 	}
-	defer f.Close() //nolint:errcheck // opened for reading
-	same, err := cut.Matches(f, at)
-	return same && err == nil
+	return false
 }
