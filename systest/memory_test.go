@@ -15,12 +15,20 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sys/unix"
 )
 
 // brokerEnv makes the test's own binary a broker that stores nothing, so that a broker's work and
 // memory are in a process of their own.
 const brokerEnv = "SYSTEST_BROKER"
+
+// The kinds of broker: one that answers, and one that tells about topics and takes requests, but never
+// answers one that brings records.
+const (
+	well  = "well"
+	stuck = "stuck"
+)
 
 // mostMemory is what the daemon may take at its peak.
 const mostMemory = 60 << 20
@@ -33,16 +41,23 @@ func brokerMain() int {
 		return 1
 	}
 	defer c.Close()
+	if os.Getenv(brokerEnv) == stuck {
+		c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+			c.KeepControl()
+			c.SleepControl(func() { select {} })
+			return nil, nil, true
+		})
+	}
 	fmt.Println(c.ListenAddrs()[0])
 	_, _ = io.Copy(io.Discard, os.Stdin) // its end is the signal to stop
 	return 0
 }
 
 // brokerProcess starts a broker in a process of its own and gives its address.
-func brokerProcess(t *testing.T) string {
+func brokerProcess(t *testing.T, kind string) string {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), brokerEnv+"=1")
+	cmd.Env = append(os.Environ(), brokerEnv+"="+kind)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -57,7 +72,8 @@ func brokerProcess(t *testing.T) string {
 	}
 	t.Cleanup(func() {
 		_ = in.Close()
-		_ = cmd.Wait() // its output is of no interest any more
+		_ = cmd.Process.Kill() // one that is stuck does not end by itself
+		_ = cmd.Wait()         // its output is of no interest any more
 	})
 	addr, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
@@ -100,7 +116,7 @@ func TestMemory(t *testing.T) {
 		if testing.Short() {
 			lines /= 4
 		}
-		place := newPlace(t, []string{brokerProcess(t)}, "sources:\n  - {id: app, include: [%s/app.log], mode: callback, topic: logs}\n")
+		place := newPlace(t, []string{brokerProcess(t, well)}, "sources:\n  - {id: app, include: [%s/app.log], mode: callback, topic: logs}\n")
 		writeLines(t, place.logPath(), lines)
 		p := start(t, nil, "run", "--once", "-c", place.config)
 		within60(t, p)
@@ -112,7 +128,7 @@ func TestMemory(t *testing.T) {
 		}
 	})
 	t.Run("a line of 1 GiB", func(t *testing.T) {
-		place := newPlace(t, []string{brokerProcess(t)}, "sources:\n  - {id: app, include: [%s/app.log], mode: callback, topic: logs}\n")
+		place := newPlace(t, []string{brokerProcess(t, well)}, "sources:\n  - {id: app, include: [%s/app.log], mode: callback, topic: logs}\n")
 		sparse(t, place.logPath(), 1<<30)
 		p := start(t, nil, "run", "--once", "-c", place.config)
 		within60(t, p)
