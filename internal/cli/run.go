@@ -20,7 +20,7 @@ import (
 
 // gcPercent keeps the heap small: almost all of shiplog's memory is blocks that are reused, so that
 // collecting more often costs little. $GOGC wins.
-const gcPercent = 50
+const gcPercent = 75
 
 type runFlags struct{ once, dryRun bool }
 

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"math/bits"
-	"sync"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -76,9 +75,29 @@ type slab struct {
 	linked  int
 }
 
-// slabs is shared by all producers: idle memory serves whoever sends next, and the collector takes
-// what nobody uses.
-var slabs = sync.Pool{New: func() any { return new(slab) }}
+// slabs keeps idle slabs for whoever sends next, shared by all producers. It is not a sync.Pool: the
+// encoding of each request makes so much garbage that the collector would empty that between two
+// batches, and slabs would be grown anew all the time.
+var slabs = make(chan *slab, idleSlabs)
+
+// idleSlabs is how many slabs are kept: as many as one busy source has out.
+const idleSlabs = 6
+
+func takeSlab() *slab {
+	select {
+	case s := <-slabs:
+		return s
+	default:
+		return new(slab)
+	}
+}
+
+func giveSlab(s *slab) {
+	select {
+	case slabs <- s:
+	default:
+	}
+}
 
 // noValue stands for an empty value: nil would make the record a tombstone.
 var noValue = []byte{}
@@ -89,7 +108,7 @@ func (p *Producer) NewBatch(partition int32) *RecordBatch {
 }
 
 func newBatch(partition int32) *RecordBatch {
-	return &RecordBatch{Partition: partition, slab: slabs.Get().(*slab), size: batchOverhead}
+	return &RecordBatch{Partition: partition, slab: takeSlab(), size: batchOverhead}
 }
 
 // Add appends a record. A nil key is a record without a key; a nil value is an empty one, never a
@@ -168,7 +187,7 @@ func (b *RecordBatch) Release() {
 	clear(s.records) // a kept slab must not keep the blocks alive that its values point into
 	s.records = s.records[:0]
 	*b = RecordBatch{}
-	slabs.Put(s)
+	giveSlab(s)
 }
 
 // seal makes the batch ready to be encoded. A frozen batch keeps what it was encoded to; every
