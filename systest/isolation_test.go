@@ -14,7 +14,7 @@ import (
 func TestIsolation(t *testing.T) {
 	rounds, lines := 5, 1_500_000
 	if raceEnabled {
-		rounds, lines = 3, 40_000
+		rounds, lines = 3, 200_000
 	}
 	healthy := brokerProcess(t, well)
 	brokers := []string{healthy, silentBroker(t), deadBroker(t), brokerProcess(t, stuck)}

@@ -79,7 +79,7 @@ func (k *killer) kills(n int) {
 		k.p = run(k.t, k.place.config)
 		if i == 0 {
 			k.place.remembered(k.t, "app")
-			go k.rotate(stop, rotated)
+			go k.rotate(rand.New(rand.NewPCG(k.rand.Uint64(), 3)), stop, rotated)
 		}
 		pass(time.Duration(20+k.rand.IntN(450)) * time.Millisecond)
 		k.p.kill()
@@ -96,9 +96,8 @@ func (k *killer) kills(n int) {
 }
 
 // rotate renames or compresses the file at random moments, whatever shiplog is doing.
-func (k *killer) rotate(stop <-chan struct{}, done chan<- struct{}) {
+func (k *killer) rotate(r *rand.Rand, stop <-chan struct{}, done chan<- struct{}) {
 	defer close(done)
-	r := rand.New(rand.NewPCG(k.rand.Uint64(), 3))
 	for {
 		select {
 		case <-stop:

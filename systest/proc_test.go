@@ -22,6 +22,8 @@ type process struct {
 	out  output
 	done chan struct{} // closed when it has ended
 	err  error         // how; after done
+
+	killed bool
 }
 
 // output keeps what a process writes.
@@ -48,7 +50,6 @@ func start(t *testing.T, change func(*exec.Cmd), args ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.Command(shiplogBin, args...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: 0}
 	p.cmd.Env = append(os.Environ(), "GORACE=exitcode=66")
 	if change != nil {
 		change(p.cmd)
@@ -61,8 +62,9 @@ func start(t *testing.T, change func(*exec.Cmd), args ...string) *process {
 		close(p.done)
 	}()
 	t.Cleanup(func() {
+		killed := p.killed // on purpose, so its output would only hide that of the others
 		p.kill()
-		if t.Failed() {
+		if t.Failed() && (!killed || os.Getenv(keepEnv) != "") {
 			keepOutput(t, args, p.out.String())
 		}
 	})
@@ -97,6 +99,7 @@ func (p *process) signal(s os.Signal) {
 
 // kill ends the process as a power cut would, and waits until it is gone.
 func (p *process) kill() {
+	p.killed = true
 	_ = p.cmd.Process.Kill() // it may have ended by itself
 	<-p.done
 }
@@ -184,10 +187,13 @@ func command(t *testing.T, args ...string) (int, string) {
 	return code, p.out.String()
 }
 
-// keepOutput shows what a process of a failed test said, or keeps it in the folder that
-// SYSTEST_KEEP names, as a test may have had many.
+// keepEnv names a folder for the output of all processes of failed tests.
+const keepEnv = "SYSTEST_KEEP"
+
+// keepOutput shows the end of what a process of a failed test said, or keeps all of it in keepEnv's
+// folder.
 func keepOutput(t *testing.T, args []string, text string) {
-	dir := os.Getenv("SYSTEST_KEEP")
+	dir := os.Getenv(keepEnv)
 	if dir == "" {
 		if len(text) == 0 {
 			return
