@@ -14,7 +14,7 @@ import (
 func TestIsolation(t *testing.T) {
 	rounds, lines := 5, 1_500_000
 	if raceEnabled {
-		rounds, lines = 3, 200_000
+		t.Skip("the race detector makes the blocked sources' bookkeeping cost what shipping does: no rate to compare")
 	}
 	healthy := brokerProcess(t, well)
 	brokers := []string{healthy, silentBroker(t), deadBroker(t), brokerProcess(t, stuck)}
