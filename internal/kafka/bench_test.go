@@ -1,94 +1,13 @@
 package kafka
 
 import (
-	"encoding/binary"
-	"io"
-	"net"
 	"runtime"
 	"runtime/metrics"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
+	"shiplog/internal/kafka/kafkatest"
 )
-
-// sink is a broker that stores nothing and decodes nothing: what is measured against it is ours. It
-// answers the requests of a new connection, metadata, and produce requests with success.
-func sink(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer c.Close()
-				serveSink(c, ln.Addr().(*net.TCPAddr))
-			})
-		}
-	})
-	t.Cleanup(func() { _ = ln.Close(); wg.Wait() })
-	return ln.Addr().String()
-}
-
-func serveSink(c net.Conn, addr *net.TCPAddr) {
-	var (
-		head [12]byte
-		buf  = make([]byte, 2<<20)
-	)
-	for {
-		if _, err := io.ReadFull(c, head[:]); err != nil {
-			return
-		}
-		rest := buf[:binary.BigEndian.Uint32(head[:4])-8]
-		if _, err := io.ReadFull(c, rest); err != nil {
-			return
-		}
-		key, version := int16(binary.BigEndian.Uint16(head[4:])), int16(binary.BigEndian.Uint16(head[6:]))
-		var resp kmsg.Response
-		switch key {
-		case apiVersionsKey:
-			r := kmsg.NewPtrApiVersionsResponse()
-			for _, k := range []int16{0, 3, 18} {
-				a := kmsg.NewApiVersionsResponseApiKey()
-				a.ApiKey, a.MaxVersion = k, map[int16]int16{0: 8, 3: 8, 18: 3}[k]
-				r.ApiKeys = append(r.ApiKeys, a)
-			}
-			resp = r
-		case 3:
-			resp = sinkMetadata(addr)
-		case produceKey:
-			r := kmsg.NewPtrProduceResponse()
-			pt, pp := kmsg.NewProduceResponseTopic(), kmsg.NewProduceResponseTopicPartition()
-			pt.Topic, pt.Partitions = topic, append(pt.Partitions, pp)
-			r.Topics = append(r.Topics, pt)
-			resp = r
-		}
-		resp.SetVersion(version)
-		out := append(make([]byte, 4, 256), head[8:]...)
-		out = resp.AppendTo(out)
-		binary.BigEndian.PutUint32(out, uint32(len(out)-4))
-		if _, err := c.Write(out); err != nil {
-			return
-		}
-	}
-}
-
-func sinkMetadata(addr *net.TCPAddr) kmsg.Response {
-	r := kmsg.NewPtrMetadataResponse()
-	b, mt, mp := kmsg.NewMetadataResponseBroker(), kmsg.NewMetadataResponseTopic(), kmsg.NewMetadataResponseTopicPartition()
-	b.Host, b.Port = addr.IP.String(), int32(addr.Port)
-	mt.Topic, mt.Partitions = kmsg.StringPtr(topic), append(mt.Partitions, mp)
-	r.Brokers, r.Topics = append(r.Brokers, b), append(r.Topics, mt)
-	return r
-}
 
 // shipLines sends so many batches of 254-byte lines, five in flight, as a callback source does.
 func shipLines(p *Producer, block []byte, batches int) {
@@ -122,7 +41,7 @@ func shipLines(p *Producer, block []byte, batches int) {
 func BenchmarkSend(b *testing.B) {
 	for _, codec := range []string{"none", "lz4"} {
 		b.Run(codec, func(b *testing.B) {
-			conf := settings([]string{sink(b)})
+			conf := settings([]string{kafkatest.NewSink(b, topic).Addr})
 			conf.Codec, conf.RequestTimeout = codec, time.Minute
 			p := start(b, conf)
 			ready(b, p, 1)
@@ -155,7 +74,7 @@ func logBlock(n int) []byte {
 
 // A line costs no allocation from the block to the socket: what is allocated is a request's.
 func TestALineCostsNoAllocation(t *testing.T) {
-	conf := settings([]string{sink(t)})
+	conf := settings([]string{kafkatest.NewSink(t, topic).Addr})
 	p := start(t, conf)
 	ready(t, p, 1)
 	block := logBlock(1 << 20)
@@ -174,7 +93,7 @@ func TestALineCostsNoAllocation(t *testing.T) {
 
 // Five batches of 1 MB in flight take a modest heap: what sarama encodes to is dropped once written.
 func TestMemoryOfBatchesInFlight(t *testing.T) {
-	conf := settings([]string{sink(t)})
+	conf := settings([]string{kafkatest.NewSink(t, topic).Addr})
 	p := start(t, conf)
 	ready(t, p, 1)
 	block := logBlock(1 << 20)

@@ -160,14 +160,12 @@ func (c *faultyConn) Write(p []byte) (int, error) {
 }
 
 func (c *faultyConn) Read(p []byte) (int, error) {
-	for {
-		n, err := c.Conn.Read(p)
-		if err != nil || !c.lose.Load() {
-			return n, err
-		}
-		_ = c.Conn.Close() // the answer is lost: the connection breaks instead
-		return 0, errCut
+	n, err := c.Conn.Read(p)
+	if err != nil || !c.lose.Load() {
+		return n, err
 	}
+	_ = c.Conn.Close() // the answer is lost: the connection breaks instead
+	return 0, errCut
 }
 
 // isProduce says that a frame is a produce request.

@@ -167,7 +167,7 @@ func TestACountOfPartitionsStaysUntilARestart(t *testing.T) {
 		b := kmsg.NewMetadataResponseBroker()
 		b.Host = host
 		for _, d := range port {
-			b.Port = b.Port*10 + int32(d-'0')
+			b.Port = b.Port*10 + d - '0'
 		}
 		resp.Brokers = append(resp.Brokers, b)
 		mt := kmsg.NewMetadataResponseTopic()
