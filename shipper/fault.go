@@ -10,7 +10,6 @@ import (
 // so nothing is given up, and everything waits.
 type fault struct {
 	on    bool
-	cause *kafka.Error
 	wait  backoff
 	hunts []*hunt // that found that it is not their lines
 }
@@ -20,7 +19,7 @@ func (s *Source) blame(now time.Time, err *kafka.Error) {
 	if !s.fault.on {
 		s.fault.wait.push(now, faultFirst, faultMax)
 	}
-	s.fault.on, s.fault.cause = true, err
+	s.fault.on = true
 	s.complain(now, "the source itself is at fault, not its lines; nothing is given up, it is tried again", err)
 }
 

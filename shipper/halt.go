@@ -101,6 +101,15 @@ func (s *Source) settleDelivered() {
 	s.tracker.Settle(s.tracker.Begin(&done))
 }
 
+// giveBack returns the memory of a halted source, which the other sources share. Its lines stay in
+// flight in the account: nobody reads them again before the next start.
+func (s *Source) giveBack() {
+	for _, blk := range s.out {
+		blk.b.Release()
+	}
+	s.out, s.queue = nil, nil
+}
+
 // note adds the lines of a part.
 func (p *part) note(open map[int]bool) {
 	for _, line := range p.lines {

@@ -26,7 +26,7 @@ func (s *Source) complain(now time.Time, what string, err *kafka.Error, more ...
 	if s.said == nil {
 		s.said = make(map[complaint]time.Time)
 	}
-	s.said[c] = now
+	s.said[c], s.troubled = now, true
 	log := s.log.Warn
 	if err.Class.OfSource() {
 		log = s.log.Error
@@ -34,11 +34,12 @@ func (s *Source) complain(now time.Time, what string, err *kafka.Error, more ...
 	log(what, append(more, zap.String("class", string(err.Class)), zap.Error(err))...)
 }
 
-// recovered says that the source ships again, so that the next trouble is new.
-func (s *Source) recovered(what string) {
-	if len(s.said) == 0 {
+// recovered says that the source ships again, once after each trouble that was said. What was said
+// keeps its time: a broker that comes and goes must not fill the log.
+func (s *Source) recovered() {
+	if !s.troubled {
 		return // nobody heard of any trouble
 	}
-	clear(s.said)
-	s.log.Info("going on: " + what)
+	s.troubled = false
+	s.log.Info("going on: lines get through again")
 }

@@ -50,9 +50,20 @@ func (s *Source) passed(now time.Time, p *part) {
 	if p.hunt != nil {
 		p.hunt.passed = true
 	}
-	if s.fault.cause != nil && !s.fault.on {
+	if !s.fault.on {
 		s.fault = fault{}
-		s.recovered("what was at fault is mended")
+	}
+	s.recovered()
+}
+
+// lastAnswers settles what has been acknowledged when the source is cut short, so that it is neither
+// reported as left over nor sent again. Everything else stays in flight.
+func (s *Source) lastAnswers(now time.Time) {
+	answers, _ := s.inbox.take()
+	for _, a := range answers {
+		if a.res.Err == nil {
+			s.result(now, a.p, a.res)
+		}
 	}
 }
 

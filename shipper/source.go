@@ -49,6 +49,8 @@ type Source struct {
 	halted  error
 	said    map[complaint]time.Time
 
+	troubled bool // trouble was said, and since then nothing got through
+
 	// What Quota.Limit is decided by.
 	down      bool      // the producer was not ready at the last look
 	bad       bool      // the last result was a failure
@@ -94,7 +96,7 @@ func (s *Source) Run(ctx context.Context) error {
 	batches := s.reader.Batches()
 	for {
 		if done, err := s.turn(ctx); done {
-			s.log.Info("source ended", zap.Object("account", s.Account()), zap.Error(err))
+			s.log.Info("source ended", zap.Error(err))
 			return err
 		}
 		select {
@@ -114,11 +116,12 @@ func (s *Source) Run(ctx context.Context) error {
 
 // turn does all that can be done now, and sets the alarm for what cannot.
 func (s *Source) turn(ctx context.Context) (done bool, err error) {
+	now := time.Now()
 	if err := ctx.Err(); err != nil {
 		s.join()
+		s.lastAnswers(now)
 		return true, err
 	}
-	now := time.Now()
 	s.alarm = time.Time{}
 	if s.down {
 		s.lookReady(now) // whatever else there is to do: readyAgain must not ring for ever
@@ -135,6 +138,7 @@ func (s *Source) turn(ctx context.Context) (done bool, err error) {
 	if s.halted != nil {
 		s.join()
 		s.settleDelivered()
+		s.giveBack()
 		return true, s.halted
 	}
 	if s.ended && len(s.out) == 0 {
@@ -224,11 +228,7 @@ func (s *Source) lookReady(now time.Time) *kafka.Error {
 		s.wakeAt(s.said[complaint{noPartition, err.Class}].Add(repeatEvery))
 		return err
 	}
-	if s.down {
-		s.down = false
-		s.recovered("the topic can be sent to")
-	}
-	s.seen = true
+	s.down, s.seen = false, true
 	return nil
 }
 
