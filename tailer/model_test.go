@@ -253,5 +253,5 @@ func modelSeeds() int {
 	if n, err := strconv.Atoi(os.Getenv("SHIPLOG_MODEL_SEEDS")); err == nil {
 		return n
 	}
-	return 150
+	return 100
 }

@@ -58,6 +58,7 @@ type place struct {
 func (t *Tailer) resumePath(path string, root *fsid.Root, states []batch.State, now time.Time) {
 	s := &series{path: path, root: root, seen: t.scans}
 	t.series[path] = s
+	t.dirs.steady(dirOf(path), t.scans)
 	dir := t.dirs.list(dirOf(path), t.scans)
 	places := map[fsid.Identity]entry{}
 	for _, e := range slices.Concat(dir.entries, t.beside(path)) {
@@ -97,9 +98,19 @@ func (t *Tailer) resumePath(path string, root *fsid.Root, states []batch.State, 
 			t.enqueue(s)
 		}
 	}
+	// What stands at the path now, if it is another file: it may be rotated away before the next look.
+	if info, ok := stat(root, path); ok && t.byNode[info.Identity] == nil && s.live() == nil {
+		t.discover(entry{path, root, info}, now)
+	}
 }
 
-func byAge(a, b *place) int { return cmp.Compare(a.key, b.key) }
+// byAge orders generations as older orders files.
+func byAge(a, b *place) int {
+	if a.key != b.key || a.g.at == "" || b.g.at == "" {
+		return cmp.Compare(a.key, b.key)
+	}
+	return olderName(a.g.at, b.g.at)
+}
 
 // rootOf gives the folder below which no symbolic link may lead to a path: that of its pattern, if a
 // file that matched shows it.

@@ -65,20 +65,15 @@ func (t *Tailer) locate(g *generation) (entry, bool) {
 	return entry{}, false
 }
 
-// now looks again at an entry from a listing.
-func (t *Tailer) now(e entry) (entry, bool) {
-	info, ok := stat(e.root, e.path)
-	same := ok && info.Identity == e.info.Identity
-	e.info = info
-	return e, same
-}
-
 // between finds the files that came and were rotated away while nobody looked: generations after the
 // newest one that we know of this path. They are put behind it, the oldest first. truncated is the
 // live file when a truncation was seen, else nil.
 func (t *Tailer) between(s *series, now time.Time, truncated *generation) {
 	if t.scans == 1 && truncated == nil {
 		return // everything is new at the first look; betweenRuns decides by age
+	}
+	if t.dirs.changedAt(dirOf(s.path), t.scans) {
+		t.dirs.steady(dirOf(s.path), t.scans)
 	}
 	var found []entry
 	all := t.siblings(s.path)
@@ -136,8 +131,11 @@ func (t *Tailer) mayFollow(s *series, e entry, all []entry, truncated *generatio
 // copyOfLive says that a file holds what the live file begins with: a copy that is made just now, and
 // not one of what was there before.
 func (t *Tailer) copyOfLive(e entry, g *generation) bool {
-	f, id, err := t.open(e.root, e.path)
-	if err != nil || id != e.info.Identity || g.f == nil {
+	if g.f == nil {
+		return false
+	}
+	f, _, err := t.openEntry(e)
+	if err != nil {
 		return false
 	}
 	defer f.Close() //nolint:errcheck // opened for reading
@@ -211,7 +209,6 @@ func (t *Tailer) tendRotated(g *generation, now time.Time) {
 // carrierGone is for a file that was not held open and is no longer there: what we have not read of
 // it may stand in a compressed form.
 func (t *Tailer) carrierGone(g *generation, now time.Time) {
-	t.disown(g)
 	g.state, g.at, g.grown, g.tries, g.lost = orphan, "", now, 0, LostGone
 	t.seek(g, now)
 }
@@ -267,8 +264,8 @@ func (t *Tailer) tendFinished(g *generation, now time.Time) {
 // changedAfterEnd is for the file of a finished generation that is longer or shorter than what was
 // read: an application still writes to it, or its inode holds something else now.
 func (t *Tailer) changedAfterEnd(g *generation, e entry, now time.Time) {
-	f, id, err := t.open(e.root, e.path)
-	if err != nil || id != g.node {
+	f, _, err := t.openEntry(e)
+	if err != nil {
 		return
 	}
 	same, err := cut.Matches(f, g.pos)

@@ -14,15 +14,6 @@ import (
 	"shiplog/tailer/internal/fsid"
 )
 
-// held is a new file that may be the copy which copytruncate has just made or is making. Its lines
-// would be shipped twice if it were taken for a log; so it waits until the truncation is seen, or
-// until it has been quiet for RotateWait without one.
-type held struct {
-	entry
-	grown time.Time
-	seen  int64 // the scan at which it was there
-}
-
 // manyWarnings bounds how many paths are kept in mind that something was said about.
 const manyWarnings = 10_000
 
@@ -204,6 +195,11 @@ func (t *Tailer) atItsPath(g *generation, e entry, now time.Time) {
 	if g.state != live && (g.static || g.ser.live() != nil && g.ser.live() != g) {
 		return // the copy of an older generation was moved back, or two names changed places
 	}
+	if g.state != live {
+		if info, ok := stat(e.root, e.path); !ok || info.Identity != g.node {
+			return // it was rotated away while we looked
+		}
+	}
 	g.at, g.ser.seen = e.path, t.scans
 	if g.state != live {
 		t.revive(g, live, now)
@@ -212,83 +208,6 @@ func (t *Tailer) atItsPath(g *generation, e entry, now time.Time) {
 		t.observe(g, e.info, now)
 		t.peek(g, now)
 	}
-}
-
-// admit decides whether a file that we do not know is a log to read, now or later.
-func (t *Tailer) admit(e entry, now time.Time) bool {
-	if compressed(e.path) || otherFormat(e.path) {
-		if t.rotatedFrom(e.path) != nil && compressed(e.path) {
-			return false // a form of what we read, or on its way to become one
-		}
-		t.warnOnce(e.path, "compressed file is not read: it is no rotated form of a log that was being read", nil,
-			zap.String("path", e.path))
-		return false
-	}
-	if s := t.series[e.path]; s != nil {
-		return true
-	}
-	atEnd := t.cfg.StartAtEnd && t.scans == 1
-	if !atEnd && t.cfg.IgnoreOlder > 0 && now.Sub(time.Unix(0, e.info.MTime)) > t.cfg.IgnoreOlder {
-		return false
-	}
-	if t.cfg.Once || !t.mayBeCopy(e) {
-		delete(t.held, e.info.Identity)
-		return true
-	}
-	h := t.held[e.info.Identity]
-	if h == nil || h.info.Size != e.info.Size {
-		t.held[e.info.Identity] = &held{e, now, t.scans}
-		return false
-	}
-	h.seen = t.scans
-	if e.info.Size == 0 || now.Sub(h.grown) < t.cfg.RotateWait {
-		return false
-	}
-	delete(t.held, e.info.Identity)
-	return true
-}
-
-// rotatedFrom gives the series whose rotated form a path seems to be.
-func (t *Tailer) rotatedFrom(path string) *series {
-	for _, base := range basesOf(path) {
-		if s := t.series[base]; s != nil {
-			return s
-		}
-	}
-	return nil
-}
-
-// mayBeCopy says that a file holds the beginning of the live log that its name belongs to, or nothing yet.
-func (t *Tailer) mayBeCopy(e entry) bool {
-	for _, base := range basesOf(e.path) {
-		s := t.series[base]
-		if s == nil || s.live() == nil {
-			continue
-		}
-		if e.info.Size == 0 || t.sameHead(e, s.live()) {
-			return true
-		}
-	}
-	return false
-}
-
-// sameHead says that the file begins as a generation does, as far as both go.
-func (t *Tailer) sameHead(e entry, g *generation) bool {
-	if e.info.Size > g.size || g.size == 0 {
-		return false
-	}
-	f, id, err := t.open(e.root, e.path)
-	if err != nil || id != e.info.Identity {
-		return false
-	}
-	defer f.Close() //nolint:errcheck // opened for reading
-	if g.f == nil || g.gzip {
-		pos := g.position()
-		pos.Offset, pos.TailLen = 0, 0
-		ok, err := cut.Matches(f, pos)
-		return ok && err == nil && pos.HeadLen > 0
-	}
-	return headOf(f, e.info.Size) == headOf(g.f, e.info.Size)
 }
 
 // discover begins a generation with a file that we did not know. Its path may be a new one, or one
@@ -302,7 +221,7 @@ func (t *Tailer) discover(e entry, now time.Time) {
 	if isNew {
 		s = &series{path: e.path, root: e.root}
 		t.series[e.path] = s
-		t.dirs.list(dirOf(e.path), t.scans)
+		t.dirs.list(dirOf(e.path), t.scans).replaced(e, t.scans)
 	}
 	g := t.begin(s, e, live, now)
 	s.seen = t.scans
@@ -364,13 +283,9 @@ func (t *Tailer) peek(g *generation, now time.Time) {
 	if g.f != nil || g.gzip || g.checked == g.mtime {
 		return
 	}
-	f, id, err := t.open(g.root, g.at)
+	f, err := t.openCarrier(g)
 	if err != nil {
 		return // its turn to be read will tell
-	}
-	if id != g.node {
-		_ = f.Close() // another file by now: the next scan will see which
-		return
 	}
 	s := g.ser
 	g.f = f

@@ -2,6 +2,10 @@ package tailer
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,9 +88,39 @@ func (c *dirCache) fresh(dir string) {
 	}
 }
 
+// steady lists a folder until two listings hold the same files: one that is read while files are renamed
+// may miss some of them.
+func (c *dirCache) steady(dir string, scan int64) {
+	for range renameTries {
+		before := c.list(dir, scan).nodes()
+		c.fresh(dir)
+		if maps.Equal(before, c.list(dir, scan).nodes()) {
+			return
+		}
+	}
+}
+
+// replaced takes another file that stands at the path of e for a new one: e was renamed while the folder
+// was read for the first time, when everything else that is there counts as old.
+func (d *dirList) replaced(e entry, scan int64) {
+	for _, o := range d.entries {
+		if o.path == e.path && o.info.Identity != e.info.Identity {
+			d.first[o.info.Identity] = scan
+		}
+	}
+}
+
+func (d *dirList) nodes() map[fsid.Identity]struct{} {
+	nodes := make(map[fsid.Identity]struct{}, len(d.entries))
+	for _, e := range d.entries {
+		nodes[e.info.Identity] = struct{}{}
+	}
+	return nodes
+}
+
 func (d *dirList) fill(dir string, scan int64) {
 	names, err := os.ReadDir(dir)
-	d.entries = d.entries[:0]
+	d.entries = nil // callers may still go through the old ones
 	if err != nil {
 		return // removed, or not to be read; then the glob has said so
 	}
@@ -112,6 +146,54 @@ func (d *dirList) fill(dir string, scan int64) {
 	}
 	d.first = first
 	slices.SortFunc(d.entries, func(a, b entry) int { return cmp.Compare(a.path, b.path) })
+}
+
+// renameTries is how often a file is looked for that is renamed while it is opened.
+const renameTries = 4
+
+// openEntry opens a file that was seen, also when it was renamed within its folder since. It gives where
+// it stands now. What cannot be found any more is fs.ErrNotExist.
+func (t *Tailer) openEntry(e entry) (*os.File, entry, error) {
+	for range renameTries {
+		f, id, err := t.open(e.root, e.path)
+		switch {
+		case err == nil && id == e.info.Identity:
+			return f, e, nil
+		case err == nil:
+			_ = f.Close() // another file by now
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, e, err
+		}
+		if at, ok := t.inFolder(dirOf(e.path), e.info.Identity); ok {
+			e.path = at
+		}
+	}
+	return nil, e, fmt.Errorf("open %s: renamed or gone: %w", e.path, fs.ErrNotExist)
+}
+
+// inFolder looks anew where a file stands in a folder.
+func (t *Tailer) inFolder(dir string, node fsid.Identity) (string, bool) {
+	t.dirs.fresh(dir)
+	for _, o := range t.dirs.list(dir, t.scans).entries {
+		if o.info.Identity == node {
+			return o.path, true
+		}
+	}
+	return "", false
+}
+
+// now looks again at a file that was seen, also when it was renamed within its folder since.
+func (t *Tailer) now(e entry) (entry, bool) {
+	for range renameTries {
+		if info, ok := stat(e.root, e.path); ok && info.Identity == e.info.Identity {
+			e.info = info
+			return e, true
+		}
+		if at, ok := t.inFolder(dirOf(e.path), e.info.Identity); ok {
+			e.path = at
+		}
+	}
+	return e, false
 }
 
 // siblings lists what may be rotated forms of a path, sorted by path. Files of other sources and live

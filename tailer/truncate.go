@@ -80,6 +80,7 @@ func (t *Tailer) seek(g *generation, now time.Time) {
 	}
 	e, found := t.carrierOf(g)
 	switch {
+	case g.lost == LostGone && t.reappeared(g, now):
 	case g.dead:
 	case found && g.tries <= limit:
 		t.carry(g, e, now)
@@ -88,9 +89,24 @@ func (t *Tailer) seek(g *generation, now time.Time) {
 	}
 }
 
+// reappeared says that the file of a generation is there after all: it was renamed while the folder was
+// read, and stood in no listing.
+func (t *Tailer) reappeared(g *generation, now time.Time) bool {
+	e, ok := t.now(entry{g.file.Path, g.root, fsid.Info{Identity: g.node}})
+	if !ok || t.byNode[g.node] != nil && t.byNode[g.node] != g || !t.holds(e, g.position()) {
+		return false
+	}
+	g.state, g.at = rotated, e.path
+	t.own(g)
+	t.observe(g, e.info, now)
+	t.enqueue(g.ser)
+	return true
+}
+
 // carry lets a copy or a compressed form take over a generation.
 func (t *Tailer) carry(g *generation, e entry, now time.Time) {
 	t.letGo(g)
+	t.disown(g)
 	g.pos = g.position()
 	g.from(t.opt, g.pos)
 	g.state, g.node, g.root, g.at = rotated, e.info.Identity, e.root, e.path
@@ -160,8 +176,8 @@ func (t *Tailer) holds(e entry, at batch.Pos) bool {
 	if !compressed(e.path) && e.info.Size < at.Offset {
 		return false
 	}
-	f, id, err := t.open(e.root, e.path)
-	if err != nil || id != e.info.Identity {
+	f, _, err := t.openEntry(e)
+	if err != nil {
 		return false
 	}
 	defer f.Close() //nolint:errcheck // opened for reading
@@ -222,8 +238,8 @@ func (t *Tailer) isForm(g *generation, e entry) bool {
 	if at.HeadLen == 0 || g.gzip {
 		return false
 	}
-	f, id, err := t.open(e.root, e.path)
-	if err != nil || id != e.info.Identity {
+	f, _, err := t.openEntry(e)
+	if err != nil {
 		return false
 	}
 	defer f.Close() //nolint:errcheck // opened for reading

@@ -3,12 +3,14 @@ package tailer
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"syscall"
 	"time"
 
 	"go.uber.org/zap"
 
 	"shiplog/tailer/internal/cut"
+	"shiplog/tailer/internal/fsid"
 )
 
 const (
@@ -28,18 +30,13 @@ func (t *Tailer) hold(g *generation, now time.Time) bool {
 	if g.at == "" || g.tried == t.scans || !t.room(g) {
 		return false
 	}
-	f, id, err := t.open(g.root, g.at)
+	f, err := t.openCarrier(g)
 	if errors.Is(err, syscall.EMFILE) && t.evict(g) {
-		f, id, err = t.open(g.root, g.at)
+		f, err = t.openCarrier(g)
 	}
 	if err != nil {
 		g.tried = t.scans
 		t.refuse(g, err)
-		return false
-	}
-	if id != g.node {
-		_ = f.Close() // another file by now: the next scan will see which
-		g.tried = t.scans
 		return false
 	}
 	if g.denied {
@@ -58,6 +55,15 @@ func (t *Tailer) hold(g *generation, now time.Time) bool {
 		t.compare(g, now)
 	}
 	return g.f != nil
+}
+
+// openCarrier opens the file that carries a generation, wherever in its folder it stands by now.
+func (t *Tailer) openCarrier(g *generation) (*os.File, error) {
+	f, e, err := t.openEntry(entry{g.at, g.root, fsid.Info{Identity: g.node}})
+	if err == nil {
+		g.at = e.path
+	}
+	return f, err
 }
 
 // refuse notes that a file cannot be opened: said once, counted each time.
