@@ -29,6 +29,9 @@ const sharedPool = 8 << 20
 // after a crash are bounded by what was acknowledged since the last save.
 const staleCheckpoint = 30 * time.Second
 
+// othersWrite are the rights of group and others that data_dir should not give.
+const othersWrite = 0o022
+
 // Options of a run that are not in the configuration.
 type Options struct {
 	// Once ships what is there and ends.
@@ -83,6 +86,10 @@ func (d *Daemon) open() error {
 func (d *Daemon) openDataDir() error {
 	if err := fsx.OS.MkdirAll(d.cfg.DataDir); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
+	}
+	if info, err := fsx.OS.Stat(d.cfg.DataDir); err == nil && info.Mode().Perm()&othersWrite != 0 {
+		d.log.Warn("data_dir: other users may write to it, and so change what is shipped again or skipped; take that right away (chmod go-w)",
+			zap.String("data_dir", d.cfg.DataDir), zap.Stringer("mode", info.Mode()))
 	}
 	lock, err := fsx.Lock(LockPath(d.cfg))
 	if err != nil {

@@ -223,7 +223,9 @@ func (p *pipeline) run(ctx context.Context) error {
 	stop()
 	p.err = errors.Join(ignoreCancel(err), ignoreCancel(tail.Wait()))
 	if err == nil && p.confirm {
-		p.err = errors.Join(p.err, p.producer.Barrier(ctx))
+		if err := p.producer.Barrier(ctx); err != nil {
+			p.log.Warn("what was sent last is not confirmed; it counts as sent_unconfirmed", zap.String("source", p.id), zap.Error(err))
+		}
 	}
 	return p.err
 }

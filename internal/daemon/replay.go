@@ -147,9 +147,16 @@ func (r *Replayer) ready(ctx context.Context, p *kafka.Producer) error {
 	return errors.New("no broker within " + r.patience.String())
 }
 
+// resender is what a resend needs of *kafka.Producer.
+type resender interface {
+	Ready() (kafka.Topic, *kafka.Error)
+	NewBatch(partition int32) *kafka.RecordBatch
+	Deliver(ctx context.Context, rbs []*kafka.RecordBatch, retry kafka.Retry) []kafka.Result
+}
+
 // resend is one call of Send.
 type resend struct {
-	p        *kafka.Producer
+	p        resender
 	records  []failedlog.Record
 	errs     []error
 	patience time.Duration
@@ -202,14 +209,30 @@ func recordHeaders(list []failedlog.Header) kafka.Headers {
 func (s *resend) deliver(ctx context.Context, batches []*kafka.RecordBatch) {
 	retry := kafka.Retry{Initial: 100 * time.Millisecond, Max: 2 * time.Second, MaxElapsed: s.patience}
 	for len(batches) > 0 {
-		results := s.p.Deliver(ctx, batches, retry)
+		heads, rest := firstOfEach(batches)
+		results := s.p.Deliver(ctx, heads, retry)
 		var halves []*kafka.RecordBatch
-		for i, rb := range batches {
+		for i, rb := range heads {
 			halves = append(halves, s.verdict(ctx, rb, results[i])...)
 			rb.Release()
 		}
-		batches = halves
+		batches = append(halves, rest...)
 	}
+}
+
+// firstOfEach takes the first batch of each partition: what stands behind it in its partition waits
+// until its halves are through, so that the order is kept.
+func firstOfEach(batches []*kafka.RecordBatch) (heads, rest []*kafka.RecordBatch) {
+	taken := make(map[int32]bool)
+	for _, rb := range batches {
+		if taken[rb.Partition] {
+			rest = append(rest, rb)
+			continue
+		}
+		taken[rb.Partition] = true
+		heads = append(heads, rb)
+	}
+	return heads, rest
 }
 
 func (s *resend) verdict(ctx context.Context, rb *kafka.RecordBatch, res kafka.Result) []*kafka.RecordBatch {

@@ -14,6 +14,7 @@ type Remainder struct {
 	Source      string
 	InFlight    int64 // lines read, without an outcome
 	UnreadBytes int64 // in the files, not yet read
+	Unreadable  int   // files that cannot be opened
 	Err         error // why the source ended early, nil when it was cut short by the time-out
 }
 
@@ -36,6 +37,14 @@ func (r *Report) Halted() bool {
 	return false
 }
 
+// Unreadable counts the files that cannot be opened: whatever is in them was not shipped.
+func (r *Report) Unreadable() (n int) {
+	for _, rem := range r.Remainders {
+		n += rem.Unreadable
+	}
+	return n
+}
+
 // report looks back on a run whose sources have all ended, and logs each account once.
 func (d *Daemon) report(timedOut bool) Report {
 	r := Report{Accounts: d.Accounts(), TimedOut: timedOut}
@@ -43,9 +52,9 @@ func (d *Daemon) report(timedOut bool) Report {
 		a, stats := r.Accounts[i], p.tailer.Stats()
 		d.log.Info("account", zap.String("source", p.id), zap.Inline(a), zap.Int64("unread_bytes", stats.UnreadBytes),
 			zap.Any("unread_bytes_lost", stats.UnreadBytesLost), zap.Int64("failure_log_evicted", p.evicted()))
-		if a.InFlight > 0 || stats.UnreadBytes > 0 || p.err != nil {
+		if a.InFlight > 0 || stats.UnreadBytes > 0 || stats.Unreadable > 0 || p.err != nil {
 			r.Remainders = append(r.Remainders, Remainder{Source: p.id, InFlight: a.InFlight,
-				UnreadBytes: stats.UnreadBytes, Err: p.halt()})
+				UnreadBytes: stats.UnreadBytes, Unreadable: stats.Unreadable, Err: p.halt()})
 		}
 	}
 	return r
