@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -51,6 +50,7 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	configPath     string
+	begun          bool // the command line is right, and its command runs
 }
 
 // Main runs the command line and returns the exit code. Errors are printed here and nowhere else.
@@ -81,7 +81,7 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 		return exit.code
 	}
 	_, _ = fmt.Fprintf(a.stderr, "shiplog: %v\n", err)
-	if isUsage(err) {
+	if !a.begun { // cobra did not like the command line
 		a.hint(cmd)
 		return ExitUsage
 	}
@@ -90,17 +90,6 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 
 func (a *app) hint(cmd *cobra.Command) {
 	_, _ = fmt.Fprintf(a.stderr, "Run '%s --help' for usage.\n", cmd.CommandPath())
-}
-
-// isUsage recognises the errors that cobra and pflag make themselves, which have no types.
-func isUsage(err error) bool {
-	for _, s := range []string{"unknown command", "unknown flag", "unknown shorthand", "accepts ", "requires at least",
-		"invalid argument", "flag needs an argument", "required flag", "if any flags in the group"} {
-		if strings.Contains(err.Error(), s) {
-			return true
-		}
-	}
-	return false
 }
 
 func (a *app) root() *cobra.Command {
@@ -125,6 +114,8 @@ Exit codes: 0 done, 1 failure, 64 wrong usage, 75 not everything drained, 78 wro
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		PersistentPreRun: func(*cobra.Command, []string) { a.begun = true },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(a.runCommand(), a.validateCommand(), a.printConfigCommand(), a.replayCommand(),

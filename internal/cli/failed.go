@@ -125,7 +125,12 @@ func (a *app) failedShow() *cobra.Command {
 		Example: `  shiplog failed show -c config.yaml --limit 1 | jq .
   shiplog failed show -c config.yaml | jq -r '[.time, .file, .offset, .error.class] | @tsv'`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return a.export(&flags, true, limit) },
+		RunE: func(*cobra.Command, []string) error {
+			if limit < 0 {
+				return usageError("--limit %d: want 0 (all) or more records", limit)
+			}
+			return a.export(&flags, true, limit)
+		},
 	})
 	flags.add(cmd.Flags())
 	cmd.Flags().Int64Var(&limit, "limit", 20, "at most so many records; 0 is all")

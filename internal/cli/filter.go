@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -78,5 +77,5 @@ func checkSource(cfg *config.Config, id string) error {
 	if knownSource(cfg, id) {
 		return nil
 	}
-	return fmt.Errorf("no source %s in %s; there are: %s", id, cfg.Path, strings.Join(sourceIDs(cfg), ", "))
+	return usageError("--source %s: no such source in %s; there are: %s", id, cfg.Path, strings.Join(sourceIDs(cfg), ", "))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -81,6 +82,7 @@ func (a *app) replay(ctx context.Context, flags replayFlags) (err error) {
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process; replay stands that at any moment
 	wait := time.Duration(0)
 	if !flags.dryRun {
 		if wait, err = settleOpen(cfg, log); err != nil {
@@ -140,8 +142,8 @@ func (a *app) sumUp(s failedlog.Stats, dryRun bool) {
 
 func replayOutcome(ctx context.Context, s failedlog.Stats, err error) error {
 	switch {
-	case ctx.Err() != nil:
-		return &exitError{ExitIncomplete, errors.New("replay interrupted; run it again to go on")}
+	case ctx.Err() != nil && err != nil:
+		return &exitError{ExitIncomplete, fmt.Errorf("replay interrupted (%w); run it again to go on", err)}
 	case err != nil:
 		return err
 	case s.FailedAgain > 0:
@@ -152,7 +154,8 @@ func replayOutcome(ctx context.Context, s failedlog.Stats, err error) error {
 
 // progress shows how far replay is: a bar on a terminal, a log line now and then otherwise.
 type progress struct {
-	bar  *progressbar.ProgressBar
+	bar  *progressbar.ProgressBar // nil where there is no terminal
+	out  io.Writer
 	log  *zap.Logger
 	last time.Time
 }
@@ -161,7 +164,7 @@ func (a *app) newProgress(log *zap.Logger) *progress {
 	if !isTerminal(a.stdout) {
 		return &progress{log: log, last: time.Now()}
 	}
-	return &progress{bar: progressbar.NewOptions64(-1, progressbar.OptionSetWriter(a.stdout), progressbar.OptionShowCount(),
+	return &progress{out: a.stdout, bar: progressbar.NewOptions64(-1, progressbar.OptionSetWriter(a.stdout), progressbar.OptionShowCount(),
 		progressbar.OptionShowIts(), progressbar.OptionSetItsString("lines"), progressbar.OptionSetDescription("replay"),
 		progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(50*time.Millisecond))}
 }
@@ -185,7 +188,7 @@ func (p *progress) update(s failedlog.Stats) {
 
 func (p *progress) end() {
 	if p.bar != nil {
-		_ = p.bar.Finish()
-		_, _ = fmt.Fprintln(os.Stdout)
+		_ = p.bar.Exit() // and not Finish, which claims 100 % of a replay that was cut short
+		_, _ = fmt.Fprintln(p.out)
 	}
 }

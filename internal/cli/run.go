@@ -35,8 +35,11 @@ SIGTERM or SIGINT: read on until the files are quiet for shutdown_quiet, deliver
 result, save the checkpoint, print the account. A second signal stops at once; what was not settled
 is read again by the next start.
 
+--once waits for a broker or topic that is not there, as long as it takes; SIGTERM ends it too.
+
 Exit codes: 0 everything drained, 1 a source halted or shiplog failed, 75 not everything drained
-within shutdown_timeout (start again to go on), 78 wrong configuration.`,
+(cut short by shutdown_timeout or a second signal, or a file cannot be read; start again to go on),
+78 wrong configuration.`,
 		Example: `  shiplog run -c config.yaml
   shiplog run -c config.yaml --once      # ship what is there, then exit
   shiplog run -c config.yaml --dry-run   # read and check what is there; send and write nothing`,
@@ -118,31 +121,41 @@ func startError(err error) error {
 
 // outcome turns a run's report into the exit code, and says what is left.
 func outcome(cfg *config.Config, report daemon.Report, interrupted bool, err error) error {
-	if err != nil {
-		return err
+	left := remainder(report)
+	switch {
+	case err != nil:
+		return errors.Join(err, left)
+	case report.Halted():
+		return &exitError{ExitFailure, left}
+	case report.TimedOut:
+		return &exitError{ExitIncomplete, fmt.Errorf("not everything was drained within shutdown_timeout (%s); start again to go on:\n%w",
+			cfg.ShutdownTimeout, or(left, "every line that was read is settled, but the files were still being written to"))}
+	case interrupted:
+		return &exitError{ExitIncomplete, fmt.Errorf("stopped at once; start again to go on:\n%w", or(left, "nothing was left"))}
+	case report.Unreadable() > 0:
+		return &exitError{ExitIncomplete, fmt.Errorf("not everything was drained:\n%w", left)}
 	}
-	var left error
+	return nil
+}
+
+// remainder says in words what each source left over; nil when nothing.
+func remainder(report daemon.Report) (left error) {
 	for _, r := range report.Remainders {
 		text := fmt.Errorf("source %s: %d lines in flight and %d bytes unread stay behind the checkpoint", r.Source, r.InFlight, r.UnreadBytes)
+		if r.Unreadable > 0 {
+			text = fmt.Errorf("%w; %s cannot be read", text, plural(r.Unreadable, "file"))
+		}
 		if r.Err != nil {
 			text = fmt.Errorf("%w (%s)", r.Err, text)
 		}
 		left = errors.Join(left, text)
 	}
-	switch {
-	case report.Halted():
-		return &exitError{ExitFailure, left}
-	case report.TimedOut:
-		return &exitError{ExitIncomplete, fmt.Errorf("not everything was drained within shutdown_timeout (%s); start again to go on:\n%w", cfg.ShutdownTimeout, left)}
-	case interrupted:
-		return &exitError{ExitIncomplete, fmt.Errorf("stopped at once; start again to go on:\n%w", orNothing(left))}
-	}
-	return nil
+	return left
 }
 
-func orNothing(err error) error {
+func or(err error, otherwise string) error {
 	if err == nil {
-		return errors.New("nothing was left")
+		return errors.New(otherwise)
 	}
 	return err
 }
