@@ -139,7 +139,7 @@ func (d *Daemon) Run(ctx context.Context) (Report, error) {
 
 	var group errgroup.Group
 	if !d.opt.DryRun {
-		group.Go(func() error { return d.store.Run(background, d.cfg.CheckpointInterval) })
+		group.Go(func() error { return d.keepCheckpoint(background) })
 		for _, p := range d.pipes {
 			group.Go(func() error { return p.serve(background) })
 		}
@@ -159,6 +159,14 @@ func (d *Daemon) Run(ctx context.Context) (Report, error) {
 	err := group.Wait()
 	report := d.report(timedOut)
 	return report, errors.Join(ignoreCancel(err), d.close())
+}
+
+// keepCheckpoint saves the checkpoint until ctx ends, and then a last time.
+func (d *Daemon) keepCheckpoint(ctx context.Context) error {
+	if err := d.store.Run(ctx, d.cfg.CheckpointInterval); err != nil {
+		return fmt.Errorf("the checkpoint could not be saved; the next start sends again what was settled since the last save: %w", err)
+	}
+	return nil
 }
 
 // wait returns when every source has ended; after Stop it gives them shutdown_timeout, then cuts
