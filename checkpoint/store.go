@@ -39,6 +39,8 @@ type Store struct {
 	mu      sync.Mutex // held while saving
 	sources map[string]*source
 
+	found chan struct{} // a tracker knows a new file
+
 	stateMu sync.Mutex
 	stale   time.Time // of the first failed save since the last good one
 }
@@ -61,7 +63,7 @@ func Open(fsys fsx.FS, dir string, log *zap.Logger) (*Store, error) {
 	if err := fsys.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("checkpoint folder: %w", err)
 	}
-	return &Store{fs: fsys, dir: dir, log: log, sources: map[string]*source{}}, nil
+	return &Store{fs: fsys, dir: dir, log: log, sources: map[string]*source{}, found: make(chan struct{}, 1)}, nil
 }
 
 // Source gives the tracker of a source, with what was saved of it; the same one each time. A file
@@ -83,6 +85,7 @@ func (s *Store) Source(id string) (*Tracker, error) {
 		return nil, fmt.Errorf("read checkpoint of source %s: %w", id, err)
 	}
 	t := NewTracker(s.log.With(zap.String("source", id)))
+	t.found = s.found
 	if err == nil {
 		c, err := parse(data)
 		if err != nil {
@@ -118,15 +121,25 @@ func (s *Store) StaleSince() (time.Time, bool) {
 	return s.stale, !s.stale.IsZero()
 }
 
-// Run saves each interval, and a last time when ctx ends; it returns the error of that last save.
-// Failures before it are logged once, and so is their end.
+// foundDelay is how long a save waits for more new files to come.
+const foundDelay = 100 * time.Millisecond
+
+// Run saves each interval, soon after a new file is known, and a last time when ctx ends; it returns
+// the error of that last save. Failures before it are logged once, and so is their end.
 func (s *Store) Run(ctx context.Context, interval time.Duration) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
+	soon := time.NewTimer(0)
+	<-soon.C
+	defer soon.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return s.save(0)
+		case <-s.found:
+			soon.Reset(foundDelay)
+		case <-soon.C:
+			s.saveAndTell()
 		case <-tick.C:
 			s.saveAndTell()
 		}

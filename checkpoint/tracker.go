@@ -24,6 +24,8 @@ type Tracker struct {
 	slots      []slot
 	free       []uint32 // slots without a batch
 	version    uint64   // changes with everything that is to be saved
+
+	found chan struct{} // gets a value when a new file is known; the store may share it
 }
 
 // Ticket names a batch between its Begin and its Settle. The zero Ticket names none.
@@ -64,7 +66,34 @@ func NewTracker(log *zap.Logger) *Tracker {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	return &Tracker{log: log, files: map[batch.FileID]*file{}, partitions: map[string]int32{}}
+	return &Tracker{log: log, files: map[batch.FileID]*file{}, partitions: map[string]int32{}, found: make(chan struct{}, 1)}
+}
+
+// Found registers a file generation of which nothing was read yet, at the position where reading will
+// begin, so that it is known after a restart even when it is rotated before its first batch. What is
+// known of the generation already stays, but for a longer fingerprint of its head.
+func (t *Tracker) Found(s batch.State) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.files[s.ID]
+	switch {
+	case f == nil:
+		s.Seen = time.Now()
+		t.files[s.ID] = &file{state: s, placed: true, begun: s.Pos.Offset}
+		t.version++
+		t.news()
+	case f.placed && f.count == 0 && f.state.Pos.Offset == s.Pos.Offset && f.state.Pos.HeadLen < s.Pos.HeadLen:
+		f.state.Pos.Head, f.state.Pos.HeadLen = s.Pos.Head, s.Pos.HeadLen
+		t.version++
+	}
+}
+
+// news asks for a save soon: until a new file is on disk, a crash forgets it. Called under mu.
+func (t *Tracker) news() {
+	select {
+	case t.found <- struct{}{}:
+	default:
+	}
 }
 
 // Begin registers all runs of a batch that was read, in the order of reading: batches of one source
@@ -166,6 +195,7 @@ func (t *Tracker) file(r *batch.Run, readAt time.Time) *file {
 		}
 		t.files[r.File.ID] = f
 		t.version++
+		t.news()
 	}
 	if readAt.After(f.state.Seen) {
 		f.state.Seen = readAt

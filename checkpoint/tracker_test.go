@@ -246,3 +246,22 @@ func wantOffset(t *testing.T, tr *Tracker, f *batch.File, want int64) {
 		t.Errorf("settled offset of %s is %d, want %d", f.Path, got, want)
 	}
 }
+
+func TestFoundFileIsKnownBeforeItsFirstRun(t *testing.T) {
+	tr := NewTracker(nil)
+	f := testFile(1, 0, "/a")
+	tr.Found(batch.State{ID: f.ID, Path: "/a", Pos: batch.Pos{Head: 7, HeadLen: 3}})
+	if s := tr.States(); len(s) != 1 || s[0].Pos.HeadLen != 3 || s[0].Path != "/a" {
+		t.Fatalf("states after Found: %+v", s)
+	}
+	tr.Found(batch.State{ID: f.ID, Path: "/a", Pos: batch.Pos{Head: 9, HeadLen: 5}})
+	if s := tr.States(); s[0].Pos.HeadLen != 5 || s[0].Pos.Head != 9 {
+		t.Errorf("a longer head is not kept: %+v", s)
+	}
+	ticket := tr.Begin(oneRun(f, 0, 100))
+	tr.Found(batch.State{ID: f.ID, Path: "/a", Pos: batch.Pos{Head: 1, HeadLen: 50}})
+	wantOffset(t, tr, f, 0)
+	tr.Settle(ticket)
+	tr.Found(batch.State{ID: f.ID, Path: "/a"})
+	wantOffset(t, tr, f, 100)
+}

@@ -133,7 +133,7 @@ var sourceRows = []row{
 		doc: "Longest wait between two tries.", also: []string{"max", "max_backoff"},
 		at: inSource(func(s *Source) any { return &s.Retry.MaxInterval })},
 	{name: "retry.max_elapsed_time", kind: kindDuration, max: century, modes: onlySync, why: whyRetry, unset: "0s (for ever)",
-		doc: "Give up and halt the source after this long; its lines stay in the file.",
+		doc: "Give up on a batch and halt the source after this long of failed tries; its lines stay in the file. A broker that is away does not count: it is waited for.",
 		at:  inSource(func(s *Source) any { return &s.Retry.MaxElapsedTime })},
 	{name: "on_permanent_error", kind: kindEnum, values: []string{ActionHalt, ActionFail}, modes: onlySync, why: whyHalt,
 		doc: "A line that Kafka will never take: halt stops the source, fail puts it into the failure log and goes on.",

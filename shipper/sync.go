@@ -88,7 +88,7 @@ func (m *syncMode) contract() []zap.Field {
 			"rotate_wait, and lines replayed from the failure log, come later"),
 		zap.String("settled_when", "acknowledged by Kafka; retried until then; a line that can never be accepted "+bad),
 		zap.String("can_lose", "never, while the file exists and the topic is replicated"),
-		zap.String("can_repeat", "when a crash falls between the acknowledgement and the checkpoint, or a producer id is "+
+		zap.String("can_repeat", "when a crash (or a stop that shutdown_timeout cut short) falls between the acknowledgement and the checkpoint, or a producer id is "+
 			"given up with an outcome unknown"),
 	}
 }

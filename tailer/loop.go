@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"shiplog/internal/batch"
+	"shiplog/tailer/internal/fsid"
 )
 
 const (
@@ -170,12 +171,23 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// end gives everything back.
+// end takes the last snapshot, so that what is unread now is what is said to be left, and gives
+// everything back.
 func (l *loop) end() {
 	l.timer.Stop()
+	untaken := int64(0)
 	if l.pending != nil {
+		for i := range l.pending.Runs {
+			untaken += l.pending.Runs[i].End.Offset - l.pending.Runs[i].Start
+		}
 		l.pending.Release()
 	}
+	for g := range l.t.opened {
+		if info, err := fsid.Stat(g.f); err == nil && !g.gzip {
+			g.size = max(g.size, info.Size)
+		}
+	}
+	l.t.publish(untaken)
 	for g := range l.t.opened {
 		l.t.letGo(g)
 	}

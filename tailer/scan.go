@@ -31,7 +31,23 @@ func (t *Tailer) scan(now time.Time) {
 	t.inspect(now)
 	t.assign(found, now)
 	t.tend(now)
-	t.publish(now)
+	t.tellFound()
+	t.publish(0)
+}
+
+// tellFound tells of the generations that no batch has announced yet. A batch announces one too, but
+// only when somebody asks for a batch, which may be long after.
+func (t *Tailer) tellFound() {
+	if t.cfg.Found == nil {
+		return
+	}
+	for _, s := range t.series {
+		for _, g := range s.gens {
+			if g.untold() && !g.dead && g.state != orphan {
+				t.cfg.Found(batch.State{ID: g.file.ID, Path: g.file.Path, Pos: g.position()})
+			}
+		}
+	}
 }
 
 // list gives the files that the patterns match now.

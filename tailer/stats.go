@@ -2,7 +2,6 @@ package tailer
 
 import (
 	"maps"
-	"time"
 
 	"shiplog/internal/batch"
 )
@@ -60,13 +59,14 @@ func (t *Tailer) Stats() Stats {
 	return s
 }
 
-// publish takes the snapshots that other goroutines see.
-func (t *Tailer) publish(time.Time) {
+// publish takes the snapshots that other goroutines see. untaken is how many bytes were read into a
+// batch that nobody took: they are unread to everybody else.
+func (t *Tailer) publish(untaken int64) {
 	c := &t.counts
 	s := Stats{
 		Open: len(t.opened), Queued: len(t.ready), Held: len(t.held),
 		Found: c.found, Rotated: c.rotated, Truncated: c.truncated, Copies: c.copies,
-		FilesLost: c.filesLost, OpenErrors: c.openErrors, NULBytes: c.nuls,
+		UnreadBytes: untaken, FilesLost: c.filesLost, OpenErrors: c.openErrors, NULBytes: c.nuls,
 		Unreadable: t.unreadable(), UnreadBytesLost: maps.Clone(c.lost),
 	}
 	present := make(map[batch.FileID]string, len(t.byNode))

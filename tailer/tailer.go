@@ -52,7 +52,11 @@ type Config struct {
 	Resume  []batch.State
 	Quota   *batch.Quota
 	Claimed func(path string) bool // whether another source matches the path; may be nil
-	Log     *zap.Logger            // nil logs nothing
+	// Found is told of each generation before anything of it is asked for, so that a file which is
+	// rotated while the output is blocked is still known after a restart. It is called on Run's
+	// goroutine, more than once for the same generation, and may be nil.
+	Found func(batch.State)
+	Log   *zap.Logger // nil logs nothing
 }
 
 // The values that stand in for a zero in Config.

@@ -59,11 +59,11 @@ func (d *Daemon) openPipeline(p *pipeline, src *config.Source, quota *batch.Quot
 		return fmt.Errorf("kafka: %w", err)
 	}
 	deps := shipper.Deps{Quota: quota, Log: d.log}
-	resume, err := d.openState(p, src, &deps)
+	resume, found, err := d.openState(p, src, &deps)
 	if err != nil {
 		return err
 	}
-	if p.tailer, err = tailer.New(d.tailerConfig(src, resume, quota)); err != nil {
+	if p.tailer, err = tailer.New(d.tailerConfig(src, resume, found, quota)); err != nil {
 		return err
 	}
 	deps.Reader = p.tailer
@@ -78,26 +78,27 @@ func (d *Daemon) openPipeline(p *pipeline, src *config.Source, quota *batch.Quot
 	return err
 }
 
-// openState opens what the source remembers: its checkpoint and its failure log. In a dry run it only
-// looks at them.
-func (d *Daemon) openState(p *pipeline, src *config.Source, deps *shipper.Deps) (resume []batch.State, err error) {
+// openState opens what the source remembers: its checkpoint and its failure log. It gives what is
+// known of each file, and who is to be told of new ones. In a dry run it only looks.
+func (d *Daemon) openState(p *pipeline, src *config.Source, deps *shipper.Deps) (resume []batch.State, found func(batch.State), err error) {
 	if d.opt.DryRun {
 		deps.Tracker, deps.Producer, deps.FailureLog = checkpoint.NewTracker(d.log), newDryProducer(src, p.producer), dryFailureLog{}
-		return savedStates(d.cfg, src.ID)
+		resume, err = savedStates(d.cfg, src.ID)
+		return resume, nil, err
 	}
 	tracker, err := d.store.Source(src.ID)
 	if err != nil {
-		return nil, fmt.Errorf("checkpoint: %w", err)
+		return nil, nil, fmt.Errorf("checkpoint: %w", err)
 	}
 	deps.Tracker, deps.Producer = tracker, p.producer
 	p.confirm = src.Mode == config.ModeAsync
 	if src.Mode != config.ModeAsync {
 		if p.failures, err = d.openFailureLog(src.ID); err != nil {
-			return nil, fmt.Errorf("failure log: %w", err)
+			return nil, nil, fmt.Errorf("failure log: %w", err)
 		}
 		deps.FailureLog = p.failures
 	}
-	return tracker.States(), nil
+	return tracker.States(), tracker.Found, nil
 }
 
 // checkpointStale says that the checkpoint could not be saved for so long that reading on would make
@@ -110,7 +111,7 @@ func (d *Daemon) checkpointStale() bool {
 	return stale && time.Since(since) > staleCheckpoint
 }
 
-func (d *Daemon) tailerConfig(src *config.Source, resume []batch.State, quota *batch.Quota) tailer.Config {
+func (d *Daemon) tailerConfig(src *config.Source, resume []batch.State, found func(batch.State), quota *batch.Quota) tailer.Config {
 	return tailer.Config{
 		Source: src.ID, Include: src.Include, Exclude: src.Exclude, Rotated: src.Rotated,
 		MaxLineBytes: src.MaxLineBytes, Truncate: src.OnOversize == config.ActionTruncate,
@@ -118,7 +119,7 @@ func (d *Daemon) tailerConfig(src *config.Source, resume []batch.State, quota *b
 		StartAtEnd: src.StartAt == config.StartEnd, Poll: src.Poll, FollowSymlinks: src.FollowSymlinks,
 		RotateWait: src.RotateWait, ReleaseAfter: src.ReleaseAfter, IgnoreOlder: src.IgnoreOlder, Linger: src.Linger,
 		MaxOpenFiles: max(1, d.cfg.MaxOpenFiles/len(d.cfg.Sources)), Once: d.opt.Once,
-		Resume: resume, Quota: quota, Claimed: d.claimedByOther(src), Log: d.log,
+		Resume: resume, Found: found, Quota: quota, Claimed: d.claimedByOther(src), Log: d.log,
 	}
 }
 
@@ -214,9 +215,17 @@ func (p *pipeline) serve(ctx context.Context) error {
 func (p *pipeline) run(ctx context.Context) error {
 	tailing, stop := context.WithCancel(ctx)
 	defer stop()
+	shipping, giveUp := context.WithCancel(ctx)
+	defer giveUp()
 	var tail errgroup.Group
-	tail.Go(func() error { return p.tailer.Run(tailing) })
-	err := p.source.Run(ctx)
+	tail.Go(func() error {
+		err := p.tailer.Run(tailing)
+		if ignoreCancel(err) != nil {
+			giveUp() // nothing more will come, and nobody would say so
+		}
+		return err
+	})
+	err := p.source.Run(shipping)
 	if errors.Is(err, shipper.ErrHalted) {
 		p.log.Error("source halted; the other sources go on", zap.String("source", p.id), zap.Error(err))
 	}
