@@ -17,8 +17,10 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"shiplog/config"
+	"shiplog/failedlog"
 	"shiplog/internal/cli"
 	"shiplog/internal/daemon"
+	"shiplog/internal/fsx"
 	"shiplog/shipper"
 )
 
@@ -47,6 +49,7 @@ type demo struct {
 	apps       []*app
 	daemon     *daemon.Daemon
 	ended      chan error
+	replayed   map[string]int64 // by source: how many lines left the failure log
 }
 
 func run(ctx context.Context) (err error) {
@@ -180,7 +183,32 @@ func (d *demo) stop(context.Context) error {
 func (d *demo) replay(context.Context) error {
 	step("One command sends the failed lines again: `shiplog replay`")
 	fmt.Println()
-	return d.shiplog("replay")
+	before, err := d.failed()
+	if err != nil {
+		return err
+	}
+	if err := d.shiplog("replay"); err != nil {
+		return err
+	}
+	after, err := d.failed()
+	if err != nil {
+		return err
+	}
+	d.replayed = map[string]int64{}
+	for source, n := range before {
+		d.replayed[source] = n - after[source]
+	}
+	return nil
+}
+
+// failed counts the lines in the failure log, by source.
+func (d *demo) failed() (map[string]int64, error) {
+	summaries, err := failedlog.Summarize(fsx.OS, filepath.Join(d.dir, "data", "failed"), failedlog.Filter{})
+	counts := map[string]int64{}
+	for _, s := range summaries {
+		counts[s.Segment.Source()] += s.Records
+	}
+	return counts, err
 }
 
 // shiplog runs a command of shiplog's command line.
