@@ -2,6 +2,7 @@ package tailer
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"path/filepath"
 	"slices"
@@ -58,15 +59,7 @@ type place struct {
 func (t *Tailer) resumePath(path string, root *fsid.Root, states []batch.State, now time.Time) {
 	s := &series{path: path, root: root, seen: t.scans}
 	t.series[path] = s
-	t.dirs.steady(dirOf(path), t.scans)
-	dir := t.dirs.list(dirOf(path), t.scans)
-	places := map[fsid.Identity]entry{}
-	for _, e := range slices.Concat(dir.entries, t.beside(path)) {
-		places[e.info.Identity] = e
-	}
-	if info, ok := stat(s.root, path); ok {
-		places[info.Identity] = entry{path, s.root, info}
-	}
+	places := t.placesFor(s)
 	found := make([]*place, 0, len(states))
 	for _, st := range states {
 		found = append(found, t.recall(s, st, places, now))
@@ -88,7 +81,8 @@ func (t *Tailer) resumePath(path string, root *fsid.Root, states []batch.State, 
 		}
 	}
 	slices.SortStableFunc(found, byAge)
-	found = append(found, t.betweenRuns(s, found, now)...)
+	between, atPath := t.betweenAndNow(s, found, now)
+	found = append(found, between...)
 	slices.SortStableFunc(found, byAge)
 	s.gens = s.gens[:0]
 	for _, p := range found {
@@ -99,9 +93,64 @@ func (t *Tailer) resumePath(path string, root *fsid.Root, states []batch.State, 
 		}
 	}
 	// What stands at the path now, if it is another file: it may be rotated away before the next look.
-	if info, ok := stat(root, path); ok && t.byNode[info.Identity] == nil && s.live() == nil {
-		t.discover(entry{path, root, info}, now)
+	if atPath != nil && t.byNode[atPath.Identity] == nil && s.live() == nil {
+		t.discover(entry{path, root, *atPath}, now)
 	}
+}
+
+// betweenAndNow finds what came between the remembered generations and what stands at the path now. A
+// file that stood at the path when the folder was listed, and was renamed before we looked at the path,
+// is in neither: so it lists again until both looks show the same file there. Else the newer one
+// would be remembered, and after the next restart the older one counted as long done.
+func (t *Tailer) betweenAndNow(s *series, remembered []*place, now time.Time) (between []*place, atPath *fsid.Info) {
+	dir := dirOf(s.path)
+	for range renameTries {
+		listed := t.dirs.list(dir, t.scans).at(s.path)
+		between = append(between, t.betweenRuns(s, remembered, now)...)
+		info, there := stat(s.root, s.path)
+		if !there {
+			atPath = nil
+			if listed == nil {
+				break
+			}
+		} else {
+			atPath = &info
+			if listed != nil && listed.Identity == info.Identity {
+				break
+			}
+		}
+		t.dirs.fresh(dir)
+		t.dirs.steady(dir, t.scans)
+	}
+	return between, atPath
+}
+
+// places is where the generations of a path may stand.
+type places struct {
+	dir    *dirList // the folder of the path
+	beside map[fsid.Identity]entry
+}
+
+func (p places) of(node fsid.Identity) (entry, bool) {
+	if e, ok := p.beside[node]; ok {
+		return e, true
+	}
+	return p.dir.of(node)
+}
+
+// placesFor looks where the generations of a path may stand. The folder may have been listed for another
+// path a moment ago; what was renamed since is found when it is looked at.
+func (t *Tailer) placesFor(s *series) places {
+	dir := dirOf(s.path)
+	t.dirs.steady(dir, t.scans)
+	p := places{t.dirs.list(dir, t.scans), map[fsid.Identity]entry{}}
+	for _, e := range t.beside(s.path) {
+		p.beside[e.info.Identity] = e
+	}
+	if info, ok := stat(s.root, s.path); ok {
+		p.beside[info.Identity] = entry{s.path, s.root, info}
+	}
+	return p
 }
 
 // byAge orders generations as older orders files.
@@ -128,7 +177,7 @@ func rootOf(path string, found []entry) *fsid.Root {
 }
 
 // recall makes a generation of what is remembered, with the file that carries it if that is there.
-func (t *Tailer) recall(s *series, st batch.State, places map[fsid.Identity]entry, now time.Time) *place {
+func (t *Tailer) recall(s *series, st batch.State, places places, now time.Time) *place {
 	g := &generation{
 		blank: neverBlank,
 		file:  &batch.File{ID: st.ID, Path: st.Path}, ser: s, state: orphan, node: fsid.Of(st.ID), root: s.root,
@@ -192,15 +241,15 @@ func lastWrite(e entry, now time.Time) time.Time {
 
 // placeOf finds the inode of a remembered generation. Device numbers may change when a machine starts
 // again; inode and birth together, and content that was read, are certain enough without.
-func (t *Tailer) placeOf(node fsid.Identity, st batch.State, places map[fsid.Identity]entry) (entry, bool) {
-	if e, ok := places[node]; ok {
+func (t *Tailer) placeOf(node fsid.Identity, st batch.State, places places) (entry, bool) {
+	if e, ok := places.of(node); ok {
 		return t.now(e)
 	}
 	if node.Birth == 0 || st.Pos.Offset == 0 {
 		return entry{}, false
 	}
-	for id, e := range places {
-		if id.Inode == node.Inode && id.Birth == node.Birth && t.holds(e, st.Pos) {
+	for _, e := range slices.Concat(places.dir.entries, slices.Collect(maps.Values(places.beside))) {
+		if id := e.info.Identity; id.Inode == node.Inode && id.Birth == node.Birth && t.holds(e, st.Pos) {
 			return t.now(e)
 		}
 	}

@@ -5,6 +5,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"shiplog/internal/batch"
 )
 
 // restarts are scenarios in which something happens while nobody runs.
@@ -252,4 +257,61 @@ func TestExcludedNowIsNotResumed(t *testing.T) {
 	r.start()
 	r.ticks(3)
 	r.want("app.log", "1")
+}
+
+// Files come to the path and are rotated away between the three looks of a start: for what the patterns
+// match, at the folder, at the path. All must be known at once: a process that is killed before its next
+// look would remember the newest only, and the next one would take the others for long done.
+func TestRotationsBetweenTheLooksOfAStartLeaveNoGap(t *testing.T) {
+	r := newRig(t, "app.log")
+	r.start()
+	r.append("app.log", "1", "2")
+	r.tick()
+	r.stop()
+	r.rename("app.log", "app.log.2")
+	r.cfg.Log = r.cfg.Log.WithOptions(zap.Hooks(func(e zapcore.Entry) error {
+		if strings.HasPrefix(e.Message, "no file matches") {
+			r.append("app.log", "3")
+		}
+		return nil
+	}))
+	rotated := false
+	r.cfg.Claimed = func(string) bool {
+		if !rotated {
+			rotated = true
+			r.rename("app.log", "app.log.1")
+			r.append("app.log", "4")
+		}
+		return false
+	}
+	found := map[batch.FileID]bool{}
+	r.cfg.Found = func(s batch.State) { found[s.ID] = true }
+	r.start()
+	r.look() // one look, then killed before anything was asked for
+	if !rotated || len(found) != 2 {
+		t.Errorf("after one look %d new files are known, want 2 (rotated: %v)", len(found), rotated)
+	}
+}
+
+// A compressed file comes before the live one, and is announced only when it is read. Until then the live
+// one must not be announced either: the next start would take the compressed one for older than all.
+func TestNothingIsAnnouncedBeforeAnOlderGeneration(t *testing.T) {
+	r := newRig(t, "app.log")
+	r.start()
+	r.append("app.log", "1", "2")
+	r.tick()
+	r.stop()
+	r.rename("app.log", "app.log.2")
+	r.append("app.log", "3")
+	r.gzipTo("app.log", "app.log.1")
+	r.append("app.log", "4")
+	var found []batch.State
+	r.cfg.Found = func(s batch.State) { found = append(found, s) }
+	r.start()
+	r.look()
+	if len(found) != 0 {
+		t.Errorf("announced before the compressed file was read: %+v", found)
+	}
+	r.drain()
+	r.want("app.log", "1", "2", "3", "4")
 }

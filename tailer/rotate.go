@@ -50,10 +50,8 @@ func (t *Tailer) locate(g *generation) (entry, bool) {
 			return entry{g.at, g.root, info}, true
 		}
 	}
-	for _, e := range t.dirs.list(dirOf(g.file.Path), t.scans).entries {
-		if e.info.Identity == g.node {
-			return t.now(t.below(g.file.Path, e))
-		}
+	if e, ok := t.dirs.list(dirOf(g.file.Path), t.scans).of(g.node); ok {
+		return t.now(t.below(g.file.Path, e))
 	}
 	if len(t.cfg.Rotated) > 0 {
 		for _, e := range t.besideAnd(g.file.Path) {

@@ -37,15 +37,20 @@ func (t *Tailer) scan(now time.Time) {
 
 // tellFound tells of the generations that no batch has announced yet. A batch announces one too, but
 // only when somebody asks for a batch, which may be long after. A copy or a compressed form waits for
-// its batch: it may still turn out to be one of a generation that we know, and a restart finds it
-// again between the others.
+// its batch, since it may still turn out to be one of a generation that we know; and with it wait all
+// newer ones of its path: what is older than the newest that is remembered counts as done after a
+// restart.
 func (t *Tailer) tellFound() {
 	if t.cfg.Found == nil {
 		return
 	}
 	for _, s := range t.series {
 		for _, g := range s.gens {
-			if g.untold() && !g.dead && !g.static && g.state != orphan {
+			unsure := g.static || g.dead || g.state == orphan
+			if unsure && !g.announced {
+				break
+			}
+			if g.untold() && !unsure {
 				t.cfg.Found(batch.State{ID: g.file.ID, Path: g.file.Path, Pos: g.position()})
 			}
 		}

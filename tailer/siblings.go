@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,20 +36,35 @@ func stat(root *fsid.Root, path string) (fsid.Info, bool) {
 
 // dirCache lists folders, each at most once a scan, and again only when the folder has changed.
 type dirCache struct {
-	dirs map[string]*dirList
+	dirs     map[string]*dirList
+	listings int // folders listed so far
+	readDir  func(dir string) ([]os.DirEntry, error)
 }
 
 // dirList is the regular files of a folder, sorted by path. Sizes and times in it may be old.
 type dirList struct {
 	entries []entry
+	places  map[fsid.Identity]int   // of the entries
 	first   map[fsid.Identity]int64 // the scan at which a file was first seen there; 0 is the first of all
 	changed time.Time               // the folder's own time of change
+	listed  time.Time               // when it was listed last
 	scan    int64                   // when it was looked at last
 	read    int64                   // when it was listed last
+	calm    int64                   // when two listings held the same files last
 	settled bool                    // the folder had not just changed when it was listed
+	whole   bool                    // nor within a tick of the clock that its time is taken from
+	again   bool                    // it is to be looked at again within the scan
 }
 
-func (c *dirCache) init() { c.dirs = map[string]*dirList{} }
+const (
+	// settling is how long a folder has to stand still before its listing serves later scans.
+	settling = time.Second
+	// tick is more than the grain of a kernel's clock. A listing that was begun so long after the folder's
+	// last change is complete for as long as that time of change stays.
+	tick = 50 * time.Millisecond
+)
+
+func (c *dirCache) init() { c.dirs, c.readDir = map[string]*dirList{}, os.ReadDir }
 
 // list gives what is in a folder at the scan of that number.
 func (c *dirCache) list(dir string, scan int64) *dirList {
@@ -62,20 +76,39 @@ func (c *dirCache) list(dir string, scan int64) *dirList {
 	if d.scan == scan {
 		return d
 	}
-	d.scan = scan
+	again := d.again
+	d.scan, d.again = scan, false
 	st, err := os.Stat(dir)
-	if err == nil && d.settled && st.ModTime().Equal(d.changed) {
-		return d
+	if err == nil && st.ModTime().Equal(d.changed) {
+		// When thousands of files of a folder are rotated at once, each of them asks for a fresh look: the
+		// folder must not be listed once for each.
+		if d.settled && !again || d.whole && again && time.Since(d.listed) < settling {
+			return d
+		}
 	}
-	d.read = scan
-	d.fill(dir, scan)
 	// A folder's time has the grain of the kernel's clock: what happened right after it stood still
 	// may have left the same time.
-	d.settled = err == nil && time.Since(st.ModTime()) > time.Second
-	if err == nil {
-		d.changed = st.ModTime()
+	c.listings++
+	d.read, d.listed, d.settled, d.whole = scan, time.Now(), false, false
+	names, unread := c.readDir(dir) // removed, or not to be read: then the glob has said so
+	d.fill(dir, names, scan)
+	if err != nil || unread != nil {
+		return d
 	}
+	still := d.listed.Sub(st.ModTime())
+	d.settled = still > settling
+	d.whole = d.settled || still > tick && st.ModTime().Nanosecond() != 0 // some keep whole seconds only
+	d.changed = st.ModTime()
 	return d
+}
+
+// of finds a file in the folder.
+func (d *dirList) of(node fsid.Identity) (entry, bool) {
+	i, ok := d.places[node]
+	if !ok {
+		return entry{}, false
+	}
+	return d.entries[i], true
 }
 
 // changedAt says that a folder may have changed since the scan before.
@@ -84,7 +117,7 @@ func (c *dirCache) changedAt(dir string, scan int64) bool { return c.list(dir, s
 // fresh makes the next list read the folder again, within the same scan too.
 func (c *dirCache) fresh(dir string) {
 	if d := c.dirs[dir]; d != nil {
-		d.settled, d.scan = false, d.scan-1
+		d.again, d.scan = true, d.scan-1
 	}
 }
 
@@ -92,12 +125,30 @@ func (c *dirCache) fresh(dir string) {
 // may miss some of them.
 func (c *dirCache) steady(dir string, scan int64) {
 	for range renameTries {
-		before := c.list(dir, scan).nodes()
+		d := c.list(dir, scan)
+		if d.calm == scan {
+			return
+		}
+		before, listed := d.first, d.listed
 		c.fresh(dir)
-		if maps.Equal(before, c.list(dir, scan).nodes()) {
+		if d = c.list(dir, scan); d.listed.Equal(listed) || sameFiles(before, d.first) {
+			d.calm = scan
 			return
 		}
 	}
+}
+
+// sameFiles says that two listings hold the same files.
+func sameFiles(a, b map[fsid.Identity]int64) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for node := range a {
+		if _, ok := b[node]; !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // replaced takes another file that stands at the path of e for a new one: e was renamed while the folder
@@ -110,20 +161,18 @@ func (d *dirList) replaced(e entry, scan int64) {
 	}
 }
 
-func (d *dirList) nodes() map[fsid.Identity]struct{} {
-	nodes := make(map[fsid.Identity]struct{}, len(d.entries))
-	for _, e := range d.entries {
-		nodes[e.info.Identity] = struct{}{}
+// at gives what the listing has at a path, or nil.
+func (d *dirList) at(path string) *fsid.Info {
+	i, ok := slices.BinarySearchFunc(d.entries, path, func(e entry, s string) int { return cmp.Compare(e.path, s) })
+	if !ok {
+		return nil
 	}
-	return nodes
+	return &d.entries[i].info
 }
 
-func (d *dirList) fill(dir string, scan int64) {
-	names, err := os.ReadDir(dir)
-	d.entries = nil // callers may still go through the old ones
-	if err != nil {
-		return // removed, or not to be read; then the glob has said so
-	}
+// fill takes over what stands in the folder.
+func (d *dirList) fill(dir string, names []os.DirEntry, scan int64) {
+	d.entries, d.places, d.calm = nil, nil, 0 // callers may still go through the old ones
 	root := &fsid.Root{Dir: dir}
 	initial := scan == 1 && d.first == nil
 	first := make(map[fsid.Identity]int64, len(names))
@@ -132,9 +181,11 @@ func (d *dirList) fill(dir string, scan int64) {
 			continue
 		}
 		e := entry{path: filepath.Join(dir, n.Name()), root: root}
-		if e.info, err = fsid.Lstat(e.path); err != nil || !e.info.Regular {
+		info, err := fsid.Lstat(e.path)
+		if err != nil || !info.Regular {
 			continue
 		}
+		e.info = info
 		d.entries = append(d.entries, e)
 		seen, known := d.first[e.info.Identity]
 		switch {
@@ -146,6 +197,10 @@ func (d *dirList) fill(dir string, scan int64) {
 	}
 	d.first = first
 	slices.SortFunc(d.entries, func(a, b entry) int { return cmp.Compare(a.path, b.path) })
+	d.places = make(map[fsid.Identity]int, len(d.entries))
+	for i, e := range d.entries {
+		d.places[e.info.Identity] = i
+	}
 }
 
 // renameTries is how often a file is looked for that is renamed while it is opened.
@@ -174,12 +229,8 @@ func (t *Tailer) openEntry(e entry) (*os.File, entry, error) {
 // inFolder looks anew where a file stands in a folder.
 func (t *Tailer) inFolder(dir string, node fsid.Identity) (string, bool) {
 	t.dirs.fresh(dir)
-	for _, o := range t.dirs.list(dir, t.scans).entries {
-		if o.info.Identity == node {
-			return o.path, true
-		}
-	}
-	return "", false
+	e, ok := t.dirs.list(dir, t.scans).of(node)
+	return e.path, ok
 }
 
 // now looks again at a file that was seen, also when it was renamed within its folder since.
