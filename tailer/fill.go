@@ -250,6 +250,7 @@ func (t *Tailer) readOn(g *generation, b *batch.Batch, look bool, now time.Time)
 		if err != nil {
 			return t.failed(g, err, now)
 		}
+		t.readable(g)
 		if done, r := t.filled(g, b, res); done {
 			return r
 		}
@@ -326,8 +327,7 @@ func (t *Tailer) failed(g *generation, err error, now time.Time) outcome {
 		t.reject(g, errors.Is(err, cut.ErrIncomplete), now)
 		return changed
 	}
-	t.counts.openErrors++
-	t.log.error("cannot read", append(g.fields(), zap.Error(err))...)
+	t.refuse(g, err)
 	t.letGo(g)
 	g.tried = t.scans
 	return blocked

@@ -157,8 +157,7 @@ func (t *Tailer) compare(g *generation, now time.Time) {
 	ok, err := cut.Matches(g.f, at)
 	switch {
 	case err != nil:
-		t.log.error("cannot read", append(g.fields(), zap.Error(err))...)
-		return
+		return // its turn to be read will tell
 	case !ok:
 		t.truncated(g, now)
 		return
@@ -195,7 +194,7 @@ func (t *Tailer) assign(found []entry, now time.Time) {
 		t.atItsPath(g, e, now)
 	}
 	for _, s := range t.series {
-		if g := s.live(); g != nil && s.seen != t.scans {
+		if g := s.live(); g != nil && s.seen != t.scans && !t.stillThere(g, now) {
 			t.movedAway(g, now)
 		}
 		switch g := s.live(); {
@@ -211,6 +210,17 @@ func (t *Tailer) assign(found []entry, now time.Time) {
 		}
 	}
 	maps.DeleteFunc(t.held, func(_ fsid.Identity, h *held) bool { return h.seen != t.scans })
+}
+
+// stillThere looks once more for a live file that was not listed: the folder may not be readable now, or
+// the file was renamed and came back while the folder was read.
+func (t *Tailer) stillThere(g *generation, now time.Time) bool {
+	info, ok := stat(g.root, g.ser.path)
+	if !ok || info.Identity != g.node {
+		return false
+	}
+	t.atItsPath(g, entry{g.ser.path, g.root, info}, now)
+	return true
 }
 
 // atItsPath notes that a generation's file stands where the application writes it.

@@ -90,11 +90,12 @@ func (c *dirCache) list(dir string, scan int64) *dirList {
 	// may have left the same time.
 	c.listings++
 	d.read, d.listed, d.settled, d.whole = scan, time.Now(), false, false
-	names, unread := c.readDir(dir) // removed, or not to be read: then the glob has said so
-	d.fill(dir, names, scan)
-	if err != nil || unread != nil {
+	names, unread := c.readDir(dir)
+	if unread != nil || err != nil { // removed, or not to be read: then the glob has said so
+		d.entries, d.places, d.calm = nil, nil, 0
 		return d
 	}
+	d.fill(dir, names, scan)
 	still := d.listed.Sub(st.ModTime())
 	d.settled = still > settling
 	d.whole = d.settled || still > tick && st.ModTime().Nanosecond() != 0 // some keep whole seconds only

@@ -39,10 +39,6 @@ func (t *Tailer) hold(g *generation, now time.Time) bool {
 		t.refuse(g, err)
 		return false
 	}
-	if g.denied {
-		g.denied = false
-		t.log.info("file can be read again", g.fields()...)
-	}
 	g.f = f
 	if g.gzip {
 		g.z, g.sought = cut.NewGzip(f, t.gzipBody()), false
@@ -66,7 +62,15 @@ func (t *Tailer) openCarrier(g *generation) (*os.File, error) {
 	return f, err
 }
 
-// refuse notes that a file cannot be opened: said once, counted each time.
+// readable notes that a file which could not be read can be.
+func (t *Tailer) readable(g *generation) {
+	if g.denied {
+		g.denied = false
+		t.log.info("file can be read again", g.fields()...)
+	}
+}
+
+// refuse notes that a file cannot be opened or read: said once, counted each time.
 func (t *Tailer) refuse(g *generation, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return // rotated away just now
@@ -99,14 +103,14 @@ func (t *Tailer) room(g *generation) bool {
 // evict closes the open file that needs it least: one without unread lines, else the one whose turn
 // is longest ago. A file without a name is never closed, since it could not be opened again.
 func (t *Tailer) evict(for_ *generation) bool {
-	var victim *generation
-	for g := range t.opened {
-		if g == for_ || g.at == "" || g.links == 0 || g.gzip || g.used == t.fills && g.used > 0 && g.more() {
-			continue
+	victim := t.leastNeeded(for_)
+	for victim != nil {
+		info, err := fsid.Stat(victim.f)
+		if err != nil || info.Links > 0 {
+			break
 		}
-		if victim == nil || lessNeeded(g, victim) {
-			victim = g
-		}
+		victim.links = 0 // deleted since the last look
+		victim = t.leastNeeded(for_)
 	}
 	if victim == nil {
 		return false
@@ -116,6 +120,19 @@ func (t *Tailer) evict(for_ *generation) bool {
 	}
 	t.letGo(victim)
 	return true
+}
+
+// leastNeeded chooses the open file to close.
+func (t *Tailer) leastNeeded(for_ *generation) (victim *generation) {
+	for g := range t.opened {
+		if g == for_ || g.at == "" || g.links == 0 || g.gzip || g.used == t.fills && g.used > 0 && g.more() {
+			continue
+		}
+		if victim == nil || lessNeeded(g, victim) {
+			victim = g
+		}
+	}
+	return victim
 }
 
 func lessNeeded(a, b *generation) bool {
