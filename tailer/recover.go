@@ -98,26 +98,23 @@ func (t *Tailer) resumePath(path string, root *fsid.Root, states []batch.State, 
 	}
 }
 
-// betweenAndNow finds what came between the remembered generations and what stands at the path now. A
-// file that stood at the path when the folder was listed, and was renamed before we looked at the path,
-// is in neither: so it lists again until both looks show the same file there. Else the newer one
-// would be remembered, and after the next restart the older one counted as long done.
+// betweenAndNow finds what came between the remembered generations and what stands at the path now. The
+// folder may change while we look: a file that was renamed before we looked at the path, or compressed
+// before we looked at its sibling, is in neither look. So it lists again until nothing has moved.
+// Else the newest one would be remembered, and after the next restart the older ones counted as done.
 func (t *Tailer) betweenAndNow(s *series, remembered []*place, now time.Time) (between []*place, atPath *fsid.Info) {
 	dir := dirOf(s.path)
 	for range renameTries {
 		listed := t.dirs.list(dir, t.scans).at(s.path)
-		between = append(between, t.betweenRuns(s, remembered, now)...)
-		info, there := stat(s.root, s.path)
-		if !there {
-			atPath = nil
-			if listed == nil {
-				break
-			}
-		} else {
+		found, moved := t.betweenRuns(s, remembered, now)
+		between = append(between, found...)
+		atPath = nil
+		if info, there := stat(s.root, s.path); there {
 			atPath = &info
-			if listed != nil && listed.Identity == info.Identity {
-				break
-			}
+		}
+		same := listed == nil && atPath == nil || listed != nil && atPath != nil && listed.Identity == atPath.Identity
+		if same && !moved {
+			break
 		}
 		t.dirs.fresh(dir)
 		t.dirs.steady(dir, t.scans)
@@ -257,8 +254,9 @@ func (t *Tailer) placeOf(node fsid.Identity, st batch.State, places places) (ent
 }
 
 // betweenRuns finds the files that came and were rotated away while nobody ran: those that were
-// written after the newest generation that is remembered, and of which nothing is known.
-func (t *Tailer) betweenRuns(s *series, known []*place, now time.Time) []*place {
+// written after the newest generation that is remembered, and of which nothing is known. moved says that
+// a file was gone when it was looked at, so that the listing is old.
+func (t *Tailer) betweenRuns(s *series, known []*place, now time.Time) (out []*place, moved bool) {
 	newest := known[len(known)-1]
 	since := newest.key
 	last := entry{path: newest.g.at, info: fsid.Info{Identity: newest.g.node, MTime: since}}
@@ -275,6 +273,7 @@ func (t *Tailer) betweenRuns(s *series, known []*place, now time.Time) []*place 
 	var found []entry
 	for _, e := range t.siblings(s.path) {
 		e, same := t.now(e)
+		moved = moved || !same
 		if !same || t.byNode[e.info.Identity] != nil || e.info.MTime < since {
 			continue
 		}
@@ -286,14 +285,13 @@ func (t *Tailer) betweenRuns(s *series, known []*place, now time.Time) []*place 
 		}
 	}
 	slices.SortFunc(found, older)
-	out := make([]*place, 0, len(found))
 	for _, e := range found {
 		g := t.begin(s, e, rotated, now)
 		g.grown = lastWrite(e, now)
 		t.log.info("rotated file found", append(g.fields(), zap.String("at", e.path))...)
 		out = append(out, &place{g: g, key: e.info.MTime})
 	}
-	return out
+	return out, moved
 }
 
 // fromBetween says that a file is none of those that are remembered in another form.

@@ -315,3 +315,30 @@ func TestNothingIsAnnouncedBeforeAnOlderGeneration(t *testing.T) {
 	r.drain()
 	r.want("app.log", "1", "2", "3", "4")
 }
+
+// The rotated file is compressed between the listing of the folder and the look at the file.
+func TestCompressionWhileTheFolderIsLookedAtLeavesNoGap(t *testing.T) {
+	r := newRig(t, "app.log")
+	r.start()
+	r.append("app.log", "1", "2")
+	r.tick()
+	r.stop()
+	r.rename("app.log", "app.log.2")
+	r.append("app.log", "3")
+	r.rename("app.log", "app.log.1")
+	r.append("app.log", "4")
+	compressed := false
+	r.cfg.Claimed = func(string) bool {
+		if !compressed {
+			compressed = true
+			r.gzip("app.log.1")
+		}
+		return false
+	}
+	r.start()
+	r.tick() // one look, and all is read that is known
+	if !compressed {
+		t.Fatal("no sibling was looked at")
+	}
+	r.want("app.log", "1", "2", "3", "4")
+}
