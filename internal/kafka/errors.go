@@ -98,9 +98,19 @@ func (p *Producer) brokerError(code sarama.KError, message *string, broker strin
 	f := factOf(code)
 	var err error = code
 	if message != nil && *message != "" {
-		err = errors.New(*message)
+		err = errors.New(bounded(*message))
 	}
 	return &Error{Class: f.class, Kafka: f.name, Topic: p.conf.Topic, Broker: broker, Err: err, code: code}
+}
+
+// maxWords bounds what a broker may say: it stands in logs, and in the failure log with each line.
+const maxWords = 1000
+
+func bounded(words string) string {
+	if len(words) <= maxWords {
+		return words
+	}
+	return strings.ToValidUTF8(words[:maxWords], "") + "..."
 }
 
 // sameKind says that two errors differ in their words at most.

@@ -175,7 +175,9 @@ func (l *link) fetchID(done func(producerID, *Error)) error {
 	case err != nil:
 		done(noID, l.p.connectError(l.addr, err))
 		return err
-	case res.Err != sarama.ErrNoError:
+	}
+	l.rest(res.ThrottleTime)
+	if res.Err != sarama.ErrNoError {
 		done(noID, l.p.brokerError(res.Err, nil, l.addr))
 		return nil
 	}

@@ -32,6 +32,7 @@ type link struct {
 	retiring bool // closes once it is idle
 	proved   bool // a broker has answered a request on it
 	confirm  confirmations
+	resting  time.Time // no request before that: the broker has asked for a pause
 }
 
 func (p *Producer) newLink(addr string) *link {
@@ -197,8 +198,35 @@ func (l *link) serve(ctx context.Context) error {
 				return err
 			}
 		case <-l.wake:
+		case <-l.rested():
 		}
 	}
+}
+
+// rest notes that a broker asked for a pause (a quota was used up). sarama would wait it out with its lock
+// held, so that neither a stop nor a loss of the connection could end it: so nothing is given to it
+// before the pause is over.
+func (l *link) rest(pause time.Duration) {
+	if pause <= 0 {
+		return
+	}
+	l.mu.Lock()
+	l.resting = time.Now().Add(pause)
+	l.mu.Unlock()
+}
+
+// rested gives a channel that tells of the end of a pause; nil when there is none.
+func (l *link) rested() <-chan time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if pause := time.Until(l.resting); pause > 0 {
+		return time.After(pause)
+	}
+	if !l.resting.IsZero() && len(l.queue) > 0 {
+		l.resting = time.Time{} // it has just ended
+		l.nudge()
+	}
+	return nil
 }
 
 // next takes the next request, if there is one and a slot is free for it. Idle says that the link
@@ -213,7 +241,7 @@ func (l *link) next() (r *request, idle bool) {
 		return nil, l.retiring && l.inFlight == 0 && l.confirm.outstanding() == 0
 	}
 	// Never more than this many out: sarama would wait for a slot with its lock held.
-	if l.inFlight >= l.p.conf.MaxInFlight {
+	if l.inFlight >= l.p.conf.MaxInFlight || time.Now().Before(l.resting) {
 		return nil, false
 	}
 	r = l.queue[0]
@@ -246,6 +274,9 @@ func (l *link) produce(r *request) error {
 	err := l.b.AsyncProduce(l.encode(r), func(res *sarama.ProduceResponse, err error) {
 		if err != nil {
 			l.wire.kill(err) // whatever comes next on this connection is of no use
+		}
+		if res != nil {
+			l.rest(res.ThrottleTime)
 		}
 		l.answered(r, res, err)
 		l.release(err == nil)
@@ -366,7 +397,7 @@ func (p *Producer) result(l *link, partition int32, block *sarama.ProduceRespons
 	for _, re := range block.RecordErrors {
 		message := ""
 		if re.BatchIndexErrorMessage != nil {
-			message = *re.BatchIndexErrorMessage
+			message = bounded(*re.BatchIndexErrorMessage)
 		}
 		out.RecordErrors = append(out.RecordErrors, RecordError{Index: int(re.BatchIndex), Message: message})
 	}
