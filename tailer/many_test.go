@@ -102,7 +102,7 @@ func TestADeletedFileIsNotClosedForAnother(t *testing.T) {
 	r.look()
 	r.remove("a.log")
 	r.tl.ready = []*series{r.tl.series[r.path("b.log")], r.tl.series[r.path("a.log")]} // b has its turn first
-	if b := r.tl.fill(r.now); b != nil { // right after the deletion: nobody has looked yet
+	if b := r.tl.fill(r.now); b != nil {                                               // right after the deletion: nobody has looked yet
 		r.receive(b)
 		b.Release()
 	}
@@ -139,4 +139,23 @@ func TestAFileThatCannotBeReadDoesNotHoldUpTheEnd(t *testing.T) {
 	broken = false
 	r.tick()
 	r.want("a.log", "a1")
+}
+
+// Folders that come and go, as those of Pods do, leave nothing behind.
+func TestRemovedFoldersAreForgotten(t *testing.T) {
+	r := newRig(t, "*/app.log")
+	r.must(os.Mkdir(r.path("stays"), 0o700))
+	r.append("stays/app.log", "1")
+	r.must(os.Mkdir(r.path("goes"), 0o700))
+	r.append("goes/app.log", "1")
+	r.start()
+	r.tick()
+	r.must(os.RemoveAll(r.path("goes")))
+	r.ticks(forgetFolders + 20)
+	if n := len(r.tl.dirs.dirs); n != 1 || len(r.tl.series) != 1 {
+		t.Errorf("%d folders and %d paths are kept, want 1 and 1", n, len(r.tl.series))
+	}
+	r.append("stays/app.log", "2")
+	r.tick()
+	r.wantAll(3)
 }

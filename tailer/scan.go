@@ -31,6 +31,7 @@ func (t *Tailer) scan(now time.Time) {
 	t.inspect(now)
 	t.assign(found, now)
 	t.tend(now)
+	t.dirs.forget(t.scans)
 	t.tellFound()
 	t.publish(0)
 }
