@@ -81,6 +81,11 @@ func (t *Tailer) resumePath(path string, root *fsid.Root, states []batch.State, 
 		}
 	}
 	slices.SortStableFunc(found, byAge)
+	for _, p := range found { // so that their compressed forms are known for what they are
+		if p.g.state != finished {
+			s.gens = append(s.gens, p.g)
+		}
+	}
 	between, atPath := t.betweenAndNow(s, found, now)
 	found = append(found, between...)
 	slices.SortStableFunc(found, byAge)

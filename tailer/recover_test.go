@@ -342,3 +342,30 @@ func TestCompressionWhileTheFolderIsLookedAtLeavesNoGap(t *testing.T) {
 	}
 	r.want("app.log", "1", "2", "3", "4")
 }
+
+// A remembered file with an unread rest is compressed while a start looks: the .gz is no other file.
+func TestCompressionOfARememberedFileWhileTheFolderIsLookedAtRepeatsNothing(t *testing.T) {
+	r := newRig(t, "app.log")
+	r.start()
+	r.append("app.log", "1", "2")
+	r.tick()
+	r.stop()
+	r.append("app.log", "3")
+	r.rename("app.log", "app.log.1")
+	r.append("app.log", "4")
+	compressed := false
+	r.cfg.Claimed = func(string) bool {
+		if !compressed {
+			compressed = true
+			r.append("app.log.1", "3a") // its writer had it open still
+			r.gzip("app.log.1")
+		}
+		return false
+	}
+	r.start()
+	r.ticks(3)
+	if !compressed {
+		t.Fatal("no sibling was looked at")
+	}
+	r.want("app.log", "1", "2", "3", "3a", "4")
+}

@@ -247,6 +247,11 @@ func (t *Tailer) isForm(g *generation, e entry) bool {
 	if g.state != finished {
 		length = g.size
 	}
+	if g.f != nil { // the file may have grown since the last look, and then have lost its name
+		if info, err := fsid.Stat(g.f); err == nil {
+			length = info.Size
+		}
+	}
 	n, ok := gzipSize(f, e.info.Size)
 	return ok && n == length&(1<<32-1) && gzipHolds(f, e.info.Size, headOnly(at))
 }
