@@ -236,7 +236,7 @@ func (t *Tailer) readOn(g *generation, b *batch.Batch, look bool, now time.Time)
 		if t.cameBefore(g, now) {
 			return changed
 		}
-		if !t.wind(g, now) {
+		if !t.wind(g) {
 			return more
 		}
 		limit := t.limit(b)
@@ -363,7 +363,7 @@ func (t *Tailer) sameBeginning(g *generation) bool {
 }
 
 // wind moves a compressed carrier towards the offset, a step at a time.
-func (t *Tailer) wind(g *generation, now time.Time) bool {
+func (t *Tailer) wind(g *generation) bool {
 	if g.z == nil || g.sought {
 		return true
 	}
