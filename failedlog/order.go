@@ -70,7 +70,7 @@ func firstTime(fsys fsx.FS, s Segment) time.Time {
 	if err != nil {
 		return s.ModTime
 	}
-	defer f.Close() // only read
+	defer f.Close() //nolint:errcheck // opened for reading
 	found := s.ModTime
 	err = scan(f, s, nil, func(e *Entry) error {
 		if e.Err != nil {

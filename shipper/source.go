@@ -124,7 +124,7 @@ func (s *Source) turn(ctx context.Context) (done bool, err error) {
 	}
 	s.alarm = time.Time{}
 	if s.down {
-		s.lookReady(now) // whatever else there is to do: readyAgain must not ring for ever
+		_ = s.lookReady(now) // whatever else there is to do: readyAgain must not ring for ever
 	}
 	answers, retried := s.inbox.take()
 	if retried != nil {
