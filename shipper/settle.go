@@ -26,7 +26,7 @@ func (s *Source) result(now time.Time, p *part, res kafka.Result) {
 		s.complain(now, "could not be sent yet; kept", res.Err)
 		p.park.push(now, parkFirst, parkMax)
 		if p.sticky {
-			_ = s.lookReady(now) // for what it says in the log
+			_ = s.lookReady(now) // for the partitions that can be sent to now
 			p.rb.Partition = s.nextPartition()
 		}
 		s.again(p)
