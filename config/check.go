@@ -26,6 +26,7 @@ func (l *loader) check() {
 		l.checkBlocks(sec.section, src)
 		l.checkCompression(src, sec)
 		l.checkRetry(src, sec)
+		l.checkHeaders(src, sec)
 	}
 }
 
@@ -236,4 +237,14 @@ func (l *loader) checkRetry(src *Source, sec *sourceSection) {
 	l.together(l.from(sec, "retry.initial_interval"), "retry.initial_interval", "retry.max_interval",
 		fmt.Sprintf("initial_interval (%s) must not be over max_interval (%s)",
 			formatDuration(src.Retry.InitialInterval), formatDuration(src.Retry.MaxInterval)))
+}
+
+// checkHeaders reports a header that has the name of provenance's own.
+func (l *loader) checkHeaders(src *Source, sec *sourceSection) {
+	taken := slices.ContainsFunc(src.Headers, func(f Field) bool { return f.Name == ProvenanceHeader })
+	if !taken || src.Provenance == ProvenanceOff || sec.has("provenance") && !sec.ok("provenance") {
+		return
+	}
+	l.fail(sec.place("headers"), Error{Key: sec.path("headers") + "." + ProvenanceHeader, Msg: "this header is the one that provenance adds",
+		Expected: "another name", Hint: "or provenance: off"})
 }

@@ -66,6 +66,16 @@ const (
 	SASLOAuthBearer = "OAUTHBEARER"
 )
 
+// Values of Source.Provenance.
+const (
+	ProvenanceBatch  = "batch"
+	ProvenanceRecord = "record"
+	ProvenanceOff    = "off"
+)
+
+// ProvenanceHeader is the key of the header that provenance adds; no other header may have it.
+const ProvenanceHeader = "shiplog"
+
 // Values of Log.Format.
 const (
 	LogAuto    = "auto" // console on a terminal, JSON otherwise
@@ -164,6 +174,7 @@ type Source struct {
 	OnInvalidJSON string
 	Fields        []Field // in the order of the file
 	Timestamp     Timestamp
+	Provenance    string // ProvenanceBatch and so on
 
 	StartAt        string
 	Poll           bool

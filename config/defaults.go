@@ -25,6 +25,7 @@ func Defaults(mode string) Config {
 		OnOversize:    ActionFail,
 		OnInvalidJSON: ActionWrap,
 		Timestamp:     Timestamp{Format: TimeRFC3339},
+		Provenance:    ProvenanceBatch,
 		StartAt:       StartBeginning,
 		RotateWait:    5 * time.Second,
 	}

@@ -76,6 +76,7 @@ var keyTests = map[string]keyTest{
 	"sources[].max_batch_bytes":   {value: "100000", want: 100000, got: first(func(s *Source) any { return s.MaxBatchBytes })},
 	"sources[].max_line_bytes":    {value: "64 kib", want: 64 << 10, got: first(func(s *Source) any { return s.MaxLineBytes })},
 	"sources[].on_oversize":       {value: "truncate", want: ActionTruncate, got: first(func(s *Source) any { return s.OnOversize })},
+	"sources[].provenance":        {value: "off", want: ProvenanceOff, got: first(func(s *Source) any { return s.Provenance })},
 	"sources[].on_invalid_json":   {value: "pass", want: ActionPass, got: first(func(s *Source) any { return s.OnInvalidJSON })},
 	"sources[].fields": {value: `{n: 1.10, t: "1.10", f: "%{file.name}", z: null}`, want: `n=1.10 t="1.10" f="f.log" z=null`,
 		got: first(func(s *Source) any { return jsonAll(s.Fields) })},
@@ -285,7 +286,7 @@ func TestTableHasExactlyTheKnownKeys(t *testing.T) {
 	add("failure_log.", "max_bytes segment_bytes when_full fsync")
 	add("sources[].", `id include exclude rotated mode topic kafka key key.field key.file partition headers acks compression compression_level
 		linger max_batch_lines max_batch_bytes max_line_bytes on_oversize on_invalid_json fields timestamp timestamp.field timestamp.format
-		start_at poll follow_symlinks rotate_wait release_after ignore_older retry retry.initial_interval retry.max_interval
+		provenance start_at poll follow_symlinks rotate_wait release_after ignore_older retry retry.initial_interval retry.max_interval
 		retry.max_elapsed_time on_permanent_error on_outage`)
 	var got []string
 	for _, k := range Keys() {

@@ -99,6 +99,10 @@ var sourceRows = []row{
 	{name: "timestamp.format", kind: kindEnum, values: []string{TimeRFC3339, TimeUnix, TimeUnixMilli},
 		doc: "Form of that field: RFC 3339 text, seconds or milliseconds since 1970.", also: []string{"layout", "layouts"},
 		at: inSource(func(s *Source) any { return &s.Timestamp.Format })},
+	{name: "provenance", kind: kindEnum, values: []string{ProvenanceBatch, ProvenanceRecord, ProvenanceOff},
+		doc:   "The header `shiplog`, which says where a record came from: batch puts it on the first record of each stretch of a file, record on every one.",
+		means: map[string]string{"true": ProvenanceBatch, "false": ProvenanceOff, "none": ProvenanceOff},
+		at:    inSource(func(s *Source) any { return &s.Provenance })},
 
 	{name: "start_at", kind: kindEnum, values: []string{StartBeginning, StartEnd},
 		doc:   "Where to start in a file that has no checkpoint yet.",

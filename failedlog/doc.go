@@ -32,6 +32,7 @@
 //	file          path of the file; file_base64 when the path is not UTF-8
 //	file_id       identity of the file, with its generation
 //	offset        where the line begins in the file
+//	length        how many bytes of the file it took, newline included; absent when it is not known
 //	topic, partition      partition -1: not chosen
 //	key           key_base64 when it is not UTF-8; absent when the record has no key
 //	headers       [{"key": "...", "value": "..."}], value_base64 when the value is not UTF-8

@@ -16,6 +16,7 @@ type wire struct {
 	FileBase64 []byte          `json:"file_base64"`
 	FileID     string          `json:"file_id"`
 	Offset     int64           `json:"offset"`
+	Length     int64           `json:"length"`
 	Topic      string          `json:"topic"`
 	Partition  int32           `json:"partition"`
 	Key        *string         `json:"key"`
@@ -65,7 +66,7 @@ func ParseRecord(line []byte) (Record, error) {
 		return Record{}, err
 	}
 	r := Record{
-		Time: w.Time, Source: w.Source, File: either(w.File, w.FileBase64), FileID: w.FileID, Offset: w.Offset,
+		Time: w.Time, Source: w.Source, File: either(w.File, w.FileBase64), FileID: w.FileID, Offset: w.Offset, Length: w.Length,
 		Topic: w.Topic, Partition: w.Partition, Timestamp: w.Timestamp, Key: orBytes(w.Key, w.KeyBase64),
 		Error: ErrorInfo(w.Error), Attempts: w.Attempts, Payload: payload,
 		NotReplayable: w.Replayable != nil && !*w.Replayable, Oversize: (*Oversize)(w.Oversize),

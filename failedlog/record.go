@@ -17,6 +17,7 @@ type Record struct {
 	File      string    // path, any bytes
 	FileID    string    // identity and generation
 	Offset    int64     // of the line's first byte in the file
+	Length    int64     // how many bytes of the file the line took, newline included; 0: not known
 	Topic     string
 	Partition int32  // -1 when none was chosen
 	Timestamp int64  // of the Kafka record, in milliseconds since 1970
@@ -65,6 +66,9 @@ func (r *Record) AppendJSON(dst []byte) []byte {
 	dst = append(dst, `,"file_id":`...)
 	dst = appendString(dst, r.FileID)
 	dst = strconv.AppendInt(append(dst, `,"offset":`...), r.Offset, 10)
+	if r.Length > 0 {
+		dst = strconv.AppendInt(append(dst, `,"length":`...), r.Length, 10)
+	}
 	dst = append(dst, `,"topic":`...)
 	dst = appendString(dst, r.Topic)
 	dst = strconv.AppendInt(append(dst, `,"partition":`...), int64(r.Partition), 10)

@@ -98,7 +98,8 @@ func recordGen() *rapid.Generator[Record] {
 		r := Record{
 			Time:   time.Unix(rapid.Int64Range(0, 4e9).Draw(t, "sec"), rapid.Int64Range(0, 999_999_999).Draw(t, "ns")).UTC(),
 			Source: word.Draw(t, "source"), File: string(rapid.SliceOf(rapid.Byte()).Draw(t, "file")),
-			FileID: word.Draw(t, "id"), Offset: rapid.Int64().Draw(t, "offset"), Topic: word.Draw(t, "topic"),
+			FileID: word.Draw(t, "id"), Offset: rapid.Int64().Draw(t, "offset"), Length: rapid.Int64Range(0, 1<<62).Draw(t, "length"),
+			Topic:     word.Draw(t, "topic"),
 			Partition: rapid.Int32().Draw(t, "partition"), Timestamp: rapid.Int64().Draw(t, "timestamp"),
 			Error:    ErrorInfo{word.Draw(t, "class"), word.Draw(t, "kafka"), word.Draw(t, "message")},
 			Attempts: rapid.Int().Draw(t, "attempts"), Payload: payload.Draw(t, "payload"),

@@ -16,6 +16,11 @@ type block struct {
 	open int64
 	// preparing says that its parts are being made: it must not be let go, settled or not.
 	preparing bool
+	// stamp writes the provenance headers of its parts; nil: they have none.
+	stamp *stamper
+	// leads says of which runs the first line has skipped lines before it that other runs brought, and
+	// where those begin.
+	leads map[int]int64
 }
 
 // part is the records of one block that go to one partition in one record batch. It belongs to the
@@ -34,6 +39,10 @@ type part struct {
 	// attempts is how many requests carried these records for which the broker may answer.
 	attempts int
 	park     backoff
+
+	after after // the record that was added last
+	room  int   // bytes kept free in rb for headers
+	plain bool  // each record simply follows the one before it
 }
 
 // answer is the result of one part.

@@ -110,6 +110,7 @@ func (s *Source) writeOff(now time.Time, p *part, err *kafka.Error) {
 		file := s.prep.file(b.Runs[run].File)
 		key, value, t := p.rb.Record(i)
 		rec := s.failureRecord(file, b.Lines[line].Offset, &record{key: key, value: value, time: t})
+		rec.Length = p.blk.lineRange(run, int(line)).Length
 		if p.attempts > 0 || !p.sticky && s.topic.Partitions > 0 {
 			rec.Partition = p.rb.Partition
 		}
@@ -147,6 +148,7 @@ func (s *Source) refuseLine(blk *block, line int, f *fileView, r *record) {
 		return
 	}
 	rec := s.failureRecord(f, blk.b.Lines[line].Offset, r)
+	rec.Length = int64(blk.b.Lines[line].Length)
 	rec.Error = failedlog.ErrorInfo{Class: reasonInvalidJSON, Message: "the line is not valid JSON"}
 	s.pending.add(blk, rec)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"shiplog/internal/kafka"
+	"shiplog/internal/provenance"
 )
 
 // stored is a record as it stands in the fake topic.
@@ -16,6 +17,8 @@ type stored struct {
 	partition  int32
 	key, value string
 	time       int64
+	request    int    // which request brought it
+	provenance string // the header
 }
 
 // fakeProducer keeps what it is sent, and answers as it is told.
@@ -144,7 +147,7 @@ func (p *fakeProducer) end(rb *kafka.RecordBatch) kafka.Result {
 	p.offsets[rb.Partition] += int64(rb.Len())
 	for i := range rb.Len() {
 		key, value, t := rb.Record(i)
-		p.topicLog = append(p.topicLog, stored{rb.Partition, string(key), string(value), t})
+		p.topicLog = append(p.topicLog, stored{rb.Partition, string(key), string(value), t, len(p.sizes), headerOf(rb, i)})
 	}
 	return res
 }
@@ -202,6 +205,13 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// records are the stored records in the order in which they were stored.
+func (p *fakeProducer) records() []stored {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.topicLog)
+}
+
 // values are the stored values in the order in which they were stored.
 func (p *fakeProducer) values() []string {
 	p.mu.Lock()
@@ -252,4 +262,14 @@ func both(a, b func(*kafka.RecordBatch) kafka.Result) func(*kafka.RecordBatch) k
 		}
 		return b(rb)
 	}
+}
+
+// headerOf gives the provenance header of a record.
+func headerOf(rb *kafka.RecordBatch, i int) string {
+	for _, h := range rb.Headers(i) {
+		if h.Key == provenance.Key {
+			return string(h.Value)
+		}
+	}
+	return ""
 }

@@ -102,6 +102,7 @@ func (p *part) halves() []*part {
 func (p *part) cut(i, j int) *part {
 	c := &part{blk: p.blk, rb: p.rb.Slice(i, j), lines: p.lines[i:j], sticky: p.sticky, hunt: p.hunt, attempts: p.attempts}
 	c.rb.Tag = c
+	p.blk.stamp.stamp(c)
 	return c
 }
 

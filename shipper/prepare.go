@@ -170,27 +170,34 @@ func (p *preparer) invalid(b *batch.Batch, v []byte, f *fileView, r *record) ver
 // add puts a record into the part of its partition, and begins another part where the record batch
 // would grow beyond max_batch_bytes.
 func (p *preparer) add(line uint32, f *fileView, r *record) {
+	l := &p.blk.b.Lines[line]
 	size := len(r.key) + len(r.value) + f.headerBytes + recordOverhead
 	partition, sticky := p.partition(f, r.key)
 	part := p.open[partition]
-	if part != nil && part.rb.Size()+size > p.cfg.MaxBatchBytes {
+	room := p.blk.stamp.room(part, l, f, len(r.value))
+	if part != nil && part.rb.Size()+part.room+size+room > p.cfg.MaxBatchBytes {
 		p.open[partition], part = nil, nil
 		if sticky { // another record batch, so another turn
 			p.sticky = p.s.nextPartition()
 			partition = p.sticky
 			part = p.open[partition]
 		}
-		if part != nil && part.rb.Size()+size > p.cfg.MaxBatchBytes {
+		room = p.blk.stamp.room(part, l, f, len(r.value))
+		if part != nil && part.rb.Size()+part.room+size+room > p.cfg.MaxBatchBytes {
 			part = nil
 		}
 	}
 	if part == nil {
+		room = p.blk.stamp.room(nil, l, f, len(r.value))
 		part = p.s.newPart(p.blk, partition, sticky)
 		p.open[partition] = part
 		p.parts = append(p.parts, part)
 	}
 	part.rb.Add(r.key, r.value, r.time, f.headers)
+	part.plain = len(part.lines) == 0 || part.plain && room == 0
 	part.lines = append(part.lines, line)
+	part.room += room
+	part.after = after{f, l.Offset + int64(l.Length), int64(l.Length) - int64(len(r.value))}
 }
 
 // partition says where a record goes, and whether another partition would do as well.

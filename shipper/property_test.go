@@ -23,6 +23,7 @@ import (
 type plan struct {
 	mode, invalidJSON, oversize, outage, permanent string
 	key                                            bool
+	provenance                                     string
 	partitions                                     int32
 	files, blocks, lines                           int
 	batchBytes                                     int
@@ -39,6 +40,7 @@ func drawPlan(t *rapid.T) plan {
 		outage:      rapid.SampledFrom([]string{"wait", "spool"}).Draw(t, "on_outage"),
 		permanent:   rapid.SampledFrom([]string{"halt", "fail"}).Draw(t, "on_permanent_error"),
 		key:         rapid.Bool().Draw(t, "key"),
+		provenance:  rapid.SampledFrom([]string{"batch", "record", "off"}).Draw(t, "provenance"),
 		partitions:  rapid.Int32Range(1, 4).Draw(t, "partitions"),
 		files:       rapid.IntRange(1, 3).Draw(t, "files"),
 		blocks:      rapid.IntRange(1, 30).Draw(t, "blocks"),
@@ -81,13 +83,14 @@ type lineAt struct {
 	id     string
 	file   batch.FileID
 	offset int64
+	length int64
 }
 
 var lineID = regexp.MustCompile(`id-\d+-\d+;`)
 
 func newTrial(t *testing.T, p plan) *trial {
 	c := settings(p.mode)
-	c.OnInvalidJSON, c.OnOversize, c.MaxBatchBytes = p.invalidJSON, p.oversize, p.batchBytes
+	c.OnInvalidJSON, c.OnOversize, c.MaxBatchBytes, c.Provenance = p.invalidJSON, p.oversize, p.batchBytes, p.provenance
 	if p.mode == config.ModeSync {
 		c.OnPermanentError = p.permanent
 	}
@@ -148,7 +151,7 @@ func (tr *trial) makeBlocks() {
 			}
 			r := files[f].run(b, lines...)
 			for i := r.First; i < r.Last; i++ {
-				tr.expected = append(tr.expected, lineAt{lineID.FindString(lines[i-r.First]), files[f].file.ID, b.Lines[i].Offset})
+				tr.expected = append(tr.expected, lineAt{lineID.FindString(lines[i-r.First]), files[f].file.ID, b.Lines[i].Offset, int64(b.Lines[i].Length)})
 			}
 			r.Skipped[batch.SkipEmpty] = int64(tr.intN(3))
 			if tr.intN(10) == 0 {

@@ -111,6 +111,7 @@ func New(cfg Config, deps Deps) (*Source, error) {
 	}
 	s.account.source, s.account.mode = cfg.ID, cfg.Mode
 	s.prep = newPreparer(s)
+	s.stamp = newStamper(s)
 	return s, nil
 }
 

@@ -23,6 +23,7 @@ type Source struct {
 	quota    Limiter
 	mode     mode
 	prep     *preparer
+	stamp    *stamper // nil without provenance headers
 	account  account
 	inbox    *inbox
 
@@ -169,6 +170,7 @@ func (s *Source) accept(b *batch.Batch) {
 		return
 	}
 	blk := &block{b: b, preparing: true}
+	s.stamp.begin(blk)
 	s.begin(blk)
 	s.account.begin(blk)
 	s.out = append(s.out, blk)
@@ -177,7 +179,7 @@ func (s *Source) accept(b *batch.Batch) {
 	if down != nil && s.spools(now) {
 		s.spool(now, blk, down)
 	} else {
-		s.queue = append(s.queue, s.prep.block(blk)...)
+		s.queue = append(s.queue, s.stamp.stamped(s.prep.block(blk), s.cfg.MaxBatchBytes)...)
 	}
 	blk.preparing = false
 	s.release(blk, s.account.openOf(blk))

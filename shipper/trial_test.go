@@ -145,6 +145,7 @@ func (tr *trial) judge(err error) {
 	if tr.plan.mode == config.ModeSync {
 		tr.ordered()
 	}
+	tr.provenant()
 	switch {
 	case err == nil:
 		if a.InFlight != 0 || a.Read != tr.total {
@@ -166,5 +167,24 @@ func (tr *trial) judge(err error) {
 		}
 	case !tr.plan.cancelled || !errors.Is(err, context.Canceled):
 		tr.failf("Run: %v", err)
+	}
+}
+
+// provenant checks that the headers say of each record of the topic which line it is, and of no other.
+func (tr *trial) provenant() {
+	at := make(map[string]lineAt)
+	for _, l := range tr.expected {
+		at[l.id] = l
+	}
+	topic := tr.producer.records() // a source that was cancelled may have requests out
+	said := rangesOf(tr.failf, topic, tr.plan.provenance)
+	if (tr.plan.provenance != config.ProvenanceOff) != (len(said) > 0) && len(topic) > 0 {
+		tr.failf("provenance: %s, and %d records have one", tr.plan.provenance, len(said))
+	}
+	for _, s := range said {
+		l := at[lineID.FindString(s.value)]
+		if s.file != l.file || s.Offset != l.offset || s.Length != l.length {
+			tr.failf("%s is said to be %+v, and is %+v", l.id, s, l)
+		}
 	}
 }

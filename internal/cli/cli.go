@@ -109,7 +109,8 @@ Exit codes: 0 done, 1 failure, 64 wrong usage, 75 not everything drained, 78 wro
   shiplog run -c config.yaml           # ship until SIGTERM
   shiplog run -c config.yaml --once    # ship what is there, then exit
   shiplog failed ls -c config.yaml     # what could not be delivered, and why
-  shiplog replay -c config.yaml        # send it again`,
+  shiplog replay -c config.yaml        # send it again
+  shiplog audit -c config.yaml --topic logs  # is every line there?`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
@@ -118,7 +119,7 @@ Exit codes: 0 done, 1 failure, 64 wrong usage, 75 not everything drained, 78 wro
 		PersistentPreRun: func(*cobra.Command, []string) { a.begun = true },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
-	root.AddCommand(a.runCommand(), a.validateCommand(), a.printConfigCommand(), a.replayCommand(),
+	root.AddCommand(a.runCommand(), a.validateCommand(), a.printConfigCommand(), a.replayCommand(), a.auditCommand(),
 		a.failedCommand(), a.checkpointCommand(), a.schemaCommand(), a.versionCommand())
 	return root
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"time"
 
@@ -13,8 +14,10 @@ import (
 
 	"shiplog/config"
 	"shiplog/failedlog"
+	"shiplog/internal/batch"
 	"shiplog/internal/fsx"
 	"shiplog/internal/kafka"
+	"shiplog/internal/provenance"
 )
 
 // replayPatience bounds how long replay tries to get an answer for a batch before it ends and leaves
@@ -91,6 +94,7 @@ func (r *Replayer) Send(ctx context.Context, topic string, records []failedlog.R
 		return errs
 	}
 	s := &resend{p: p, records: records, errs: errs, patience: r.patience}
+	s.provenance = r.provenance(records[0].Source)
 	s.deliver(ctx, s.split(topic, r.nextSticky()))
 	return errs
 }
@@ -130,6 +134,16 @@ func (r *Replayer) settings(source string) config.Source {
 	return config.Source{ID: source, Kafka: r.cfg.Kafka, Compression: "lz4"}
 }
 
+// provenance says which headers the source's records get.
+func (r *Replayer) provenance(source string) string {
+	for _, s := range r.cfg.Sources {
+		if s.ID == source {
+			return s.Provenance
+		}
+	}
+	return config.ProvenanceBatch
+}
+
 // ready waits until something can be sent.
 func (r *Replayer) ready(ctx context.Context, p *kafka.Producer) error {
 	timer := time.NewTimer(r.patience)
@@ -160,6 +174,9 @@ type resend struct {
 	records  []failedlog.Record
 	errs     []error
 	patience time.Duration
+
+	provenance string // config.ProvenanceBatch and so on
+	build      provenance.Builder
 }
 
 // split makes one batch a partition; a batch's Tag holds the indexes of its records.
@@ -180,7 +197,49 @@ func (s *resend) split(topic string, sticky int32) []*kafka.RecordBatch {
 		rb.Tag = append(rb.Tag.([]int), i)
 		rb.Add(rec.Key, rec.Payload, rec.Timestamp, recordHeaders(rec.Headers))
 	}
+	for _, rb := range batches {
+		s.stamp(rb)
+	}
 	return batches
+}
+
+// stamp says of a batch's records where they came from, as the shipper does, and that they were sent
+// from the failure log. Records of an older shiplog do not know how long their lines were, and get no
+// header. It is done anew for the halves of a batch.
+func (s *resend) stamp(rb *kafka.RecordBatch) {
+	if s.provenance != config.ProvenanceBatch && s.provenance != config.ProvenanceRecord {
+		return
+	}
+	first, file := -1, "" // of the stretch of records at work
+	for i, index := range rb.Tag.([]int) {
+		rec := &s.records[index]
+		rb.SetHeaders(i, recordHeaders(rec.Headers)) // a half has still those of the whole
+		goesOn := rec.FileID == file && rec.Offset >= s.build.End() && s.provenance == config.ProvenanceBatch
+		if first >= 0 && (rec.Length <= 0 || !goesOn) {
+			s.close(rb, first)
+			first = -1
+		}
+		id, err := batch.ParseFileID(rec.FileID)
+		if rec.Length <= 0 || rec.Offset < 0 || rec.Offset > math.MaxInt64-rec.Length || err != nil {
+			continue
+		}
+		if first < 0 {
+			first, file = i, rec.FileID
+			s.build.Begin(rec.Source, id)
+			s.build.Replayed()
+		}
+		s.build.Add(provenance.Range{Offset: rec.Offset, Length: rec.Length}, len(rec.Payload))
+	}
+	if first >= 0 {
+		s.close(rb, first)
+	}
+}
+
+// close writes the header of the records from first on.
+func (s *resend) close(rb *kafka.RecordBatch, first int) {
+	rec := &s.records[rb.Tag.([]int)[first]]
+	h := kafka.Header{Key: provenance.Key, Value: s.build.Header().Append(nil)}
+	rb.SetHeaders(first, recordHeaders(rec.Headers).With(h))
 }
 
 // choose gives the partition the record was meant for; in another topic, the one that its key says.
@@ -244,6 +303,8 @@ func (s *resend) verdict(ctx context.Context, rb *kafka.RecordBatch, res kafka.R
 		middle := rb.Len() / 2
 		first, second := rb.Slice(0, middle), rb.Slice(middle, rb.Len())
 		first.Tag, second.Tag = indexes[:middle:middle], indexes[middle:]
+		s.stamp(first)
+		s.stamp(second)
 		return []*kafka.RecordBatch{first, second}
 	case res.Err.Class.OfLine():
 		s.errs[indexes[0]] = &failedlog.Failure{Class: string(res.Err.Class), Kafka: res.Err.Kafka, Message: res.Err.Err.Error()}

@@ -139,7 +139,7 @@ func apiVersionsFrame(correlation int32, clientID string) []byte {
 }
 
 // barrierAnswered is called by the wire's pump.
-func (l *link) barrierAnswered(id int32) {
+func (l *link) barrierAnswered(id int32, _ []byte) (kept bool) {
 	l.mu.Lock()
 	done := l.confirm.answered(id)
 	l.proved = true
@@ -148,6 +148,7 @@ func (l *link) barrierAnswered(id int32) {
 	for _, f := range done {
 		f(nil)
 	}
+	return false
 }
 
 // Barrier makes a round trip on each connection in use with acks=0, and returns nil when everything

@@ -32,9 +32,10 @@ type wire struct {
 
 	out, in net.Conn // a pipe: the pump writes into in, sarama reads from out
 	answers atomic.Int64
-	// answer is called by the pump with the correlation id of an answer that is ours. It must not
-	// block. It may be nil as long as nothing of ours was sent.
-	answer atomic.Pointer[func(correlation int32)]
+	// answer is called by the pump with the correlation id of an answer that is ours, and with its
+	// body, which it may keep if it says so. It must not block. It may be nil as long as nothing of
+	// ours was sent.
+	answer atomic.Pointer[func(correlation int32, body []byte) (kept bool)]
 
 	writing sync.Mutex // one frame at a time
 
@@ -137,24 +138,25 @@ func (w *wire) readAnswers() error {
 			return w.explainEnd(err)
 		}
 		w.answers.Add(1)
-		if err := w.deliver(buf, int32(binary.BigEndian.Uint32(head[4:]))); err != nil {
+		kept, err := w.deliver(buf, int32(binary.BigEndian.Uint32(head[4:])))
+		if err != nil {
 			return err
 		}
-		if cap(buf) > 64<<10 {
+		if kept || cap(buf) > 64<<10 {
 			buf = nil // metadata of many partitions need not stay
 		}
 	}
 }
 
-func (w *wire) deliver(frame []byte, correlation int32) error {
+func (w *wire) deliver(frame []byte, correlation int32) (kept bool, err error) {
 	if correlation < 0 {
 		if f := w.answer.Load(); f != nil {
-			(*f)(correlation)
+			kept = (*f)(correlation, frame[8:])
 		}
-		return nil
+		return kept, nil
 	}
-	_, err := w.in.Write(frame)
-	return err
+	_, err = w.in.Write(frame)
+	return false, err
 }
 
 // foreign recognises, by the first bytes, a peer that does not speak Kafka.
