@@ -3,7 +3,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz bench e2e demo generate ci
+.PHONY: help build test race lint fuzz bench e2e chaos demo generate ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +27,10 @@ bench: ## shiplog beside a naive shipper, on the same broker in the same run
 	go run ./bench
 
 e2e: ## against a real Apache Kafka (needs Java 17 and Maven, or SHIPLOG_E2E_BROKERS)
-	cd e2e && go test -count=1 -timeout 10m -v ./...
+	cd e2e && go test -count=1 -timeout 25m -v ./...
+
+chaos: ## the long form of every fault; writes docs/RELIABILITY.md
+	cd e2e && SHIPLOG_E2E_LONG=1 SHIPLOG_E2E_TABLE=../docs/RELIABILITY.md go test -count=1 -timeout 90m -v ./...
 
 demo: ## the whole story on an embedded broker
 	go run ./demo
