@@ -152,6 +152,11 @@ func (e entry) total(key string) int64 {
 	return n
 }
 
+// outcomes adds up what became of the lines of an account.
+func (e entry) outcomes() int64 {
+	return e.number("delivered") + e.number("sent") + e.number("failure_logged") + e.total("dropped") + e.total("skipped") + e.number("in_flight")
+}
+
 // log gives the lines of the log with this message; all lines for "".
 func (p *process) log(message string) []entry {
 	var list []entry
@@ -171,9 +176,8 @@ func (p *process) account(source string) entry {
 		if e.text("source") != source {
 			continue
 		}
-		sum := e.number("delivered") + e.number("sent") + e.number("failure_logged") + e.total("dropped") + e.total("skipped") + e.number("in_flight")
-		if e.number("read") != sum {
-			p.t.Errorf("the account does not add up: read %d, outcomes %d: %v", e.number("read"), sum, e)
+		if e.number("read") != e.outcomes() {
+			p.t.Errorf("the account does not add up: read %d, outcomes %d: %v", e.number("read"), e.outcomes(), e)
 		}
 		return e
 	}

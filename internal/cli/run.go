@@ -35,6 +35,9 @@ SIGTERM or SIGINT: read on until the files are quiet for shutdown_quiet, deliver
 result, save the checkpoint, print the account. A second signal stops at once; what was not settled
 is read again by the next start.
 
+SIGUSR1: log the account of every source so far, and the goroutines, open files and memory of the
+process; nothing stops.
+
 --once waits for a broker or topic that is not there, as long as it takes; SIGTERM ends it too.
 
 Exit codes: 0 everything drained, 1 a source halted or shiplog failed, 75 not everything drained
@@ -66,11 +69,13 @@ func (a *app) run(ctx context.Context, flags runFlags) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR1) // for good: unheeded it ends a process, also one that starts or ends
 	d, err := daemon.New(cfg, daemon.Options{Once: flags.once || flags.dryRun, DryRun: flags.dryRun, Log: log})
 	if err != nil {
 		return startError(err)
 	}
-	ctx, release := a.onSignals(ctx, d, log) // before anybody is told that we run, and may stop us
+	ctx, release := a.onSignals(ctx, d, log, asked) // before anybody is told that we run, and may stop us
 	defer release()
 	log.Info("shiplog started", zap.String("version", Version), zap.String("config", cfg.Path),
 		zap.String("data_dir", cfg.DataDir), zap.Int("sources", len(cfg.Sources)))
@@ -82,22 +87,25 @@ func (a *app) run(ctx context.Context, flags runFlags) error {
 }
 
 // onSignals stops the daemon at the first SIGTERM or SIGINT, and cancels the context it returns at
-// the second.
-func (a *app) onSignals(ctx context.Context, d *daemon.Daemon, log *zap.Logger) (context.Context, func()) {
+// the second. At each asked it logs how things stand.
+func (a *app) onSignals(ctx context.Context, d *daemon.Daemon, log *zap.Logger, asked <-chan os.Signal) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for n := 0; ; n++ {
+		for n := 0; ; {
 			select {
 			case s := <-signals:
 				log.Info("signal", zap.Stringer("signal", s), zap.Bool("stop_at_once", n > 0))
 				if n > 0 {
 					cancel()
 				}
+				n++
 				d.Stop()
+			case <-asked:
+				d.LogState()
 			case <-ctx.Done():
 				return
 			}

@@ -6,6 +6,7 @@ import (
 	"go.uber.org/zap"
 
 	"shiplog/shipper"
+	"shiplog/tailer"
 )
 
 // Remainder is what a source had still to do when it ended. It stays in the files, behind the
@@ -50,14 +51,28 @@ func (d *Daemon) report(timedOut bool) Report {
 	r := Report{Accounts: d.Accounts(), TimedOut: timedOut}
 	for i, p := range d.pipes {
 		a, stats := r.Accounts[i], p.tailer.Stats()
-		d.log.Info("account", zap.String("source", p.id), zap.Inline(a), zap.Int64("unread_bytes", stats.UnreadBytes),
-			zap.Any("unread_bytes_lost", stats.UnreadBytesLost), zap.Int64("failure_log_evicted", p.evicted()))
+		d.log.Info("account", p.accountFields(a, stats)...)
 		if a.InFlight > 0 || stats.UnreadBytes > 0 || stats.Unreadable > 0 || p.err != nil {
 			r.Remainders = append(r.Remainders, Remainder{Source: p.id, InFlight: a.InFlight,
 				UnreadBytes: stats.UnreadBytes, Unreadable: stats.Unreadable, Err: p.halt()})
 		}
 	}
 	return r
+}
+
+// LogState logs the account of every source as it stands now, under the names of the account at the
+// end, and what the process takes of the machine. The run goes on. Safe for concurrent use.
+func (d *Daemon) LogState() {
+	for _, p := range d.pipes {
+		d.log.Info("account so far", p.accountFields(p.source.Account(), p.tailer.Stats())...)
+	}
+	d.log.Info("process", processFields()...)
+}
+
+// accountFields are an account and what stands beside it: what never became a line.
+func (p *pipeline) accountFields(a shipper.Account, stats tailer.Stats) []zap.Field {
+	return []zap.Field{zap.String("source", p.id), zap.Inline(a), zap.Int64("unread_bytes", stats.UnreadBytes),
+		zap.Any("unread_bytes_lost", stats.UnreadBytesLost), zap.Int64("failure_log_evicted", p.evicted())}
 }
 
 // halt gives the error that ended the source by itself.
