@@ -3,7 +3,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz bench e2e chaos demo generate ci
+.PHONY: help build test race lint fuzz bench e2e chaos soak demo generate ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ e2e: ## against a real Apache Kafka (needs Java 17 and Maven, or SHIPLOG_E2E_BRO
 
 chaos: ## the long form of every fault; writes docs/RELIABILITY.md
 	cd e2e && SHIPLOG_E2E_LONG=1 SHIPLOG_E2E_TABLE=../docs/RELIABILITY.md go test -count=1 -timeout 90m -v ./...
+
+soak: ## 20,000 lines/s for 30 minutes with a fault every 20 s; writes docs/RELIABILITY.md
+	cd e2e && SHIPLOG_E2E_SOAK=$(or $(SOAK),30m) SHIPLOG_E2E_SOAK_TABLE=../docs/RELIABILITY.md go test -count=1 -timeout 90m -v -run TestSoak .
 
 demo: ## the whole story on an embedded broker
 	go run ./demo

@@ -49,7 +49,7 @@ func (y *table) finish(out io.Writer, file string) error {
 	if file == "" {
 		return nil
 	}
-	return os.WriteFile(file, []byte(y.document(text)), 0o644)
+	return replacePart(file, "faults", y.heading()+text)
 }
 
 func (y *table) markdown() string {
@@ -74,24 +74,29 @@ func bounded(n, most int) string {
 	return fmt.Sprintf("%d (≤ %d)", n, most)
 }
 
-func (y *table) document(text string) string {
-	form := "short"
-	command := "make e2e"
+// heading says when and how the table was made.
+func (y *table) heading() string {
+	form, command := "short", "make e2e"
 	if long() {
 		form, command = "long", "make chaos"
 	}
-	return fmt.Sprintf(`# Reliability
+	return fmt.Sprintf("Made on %s by `%s` (the %s form), on %d virtual CPUs (%s), %s.\n\n",
+		time.Now().UTC().Format(time.DateOnly), command, form, runtime.NumCPU(), cpuModel(), runtime.Version())
+}
 
-<!-- Written by "%s"; do not edit the table by hand. -->
-
-What became of every line while things went wrong, on a real Apache Kafka 4.2.0 of three nodes (replication 3,
-min.insync.replicas 2). Made on %s by `+"`%s`"+` (the %s form), on %d virtual CPUs (%s), %s.
-
-Each line has a number. An independent consumer (franz-go, read_committed) counts which numbers stand in the topic, how
-often and in what order; `+"`shiplog audit`"+` must come to the same counts from the provenance headers, or the test fails. A number in brackets is what the contract of the mode
-allows, computed from the checkpoint on disk or from the account.
-
-%s`, command, time.Now().UTC().Format(time.DateOnly), command, form, runtime.NumCPU(), cpuModel(), runtime.Version(), text)
+// replacePart replaces what stands between the two marks of a part of a document.
+func replacePart(file, part, text string) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	begin, end := "<!-- "+part+" -->\n", "<!-- end of "+part+" -->"
+	head, rest, ok := strings.Cut(string(data), begin)
+	_, foot, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s has no part %q between %q and %q", file, part, begin, end)
+	}
+	return os.WriteFile(file, []byte(head+begin+"\n"+text+"\n"+end+foot), 0o644)
 }
 
 func cpuModel() string {
