@@ -29,8 +29,8 @@ type Account struct {
 	// InFlight is counted from the blocks that are out, never derived from the other terms.
 	InFlight int64 `json:"in_flight"`
 
-	// SentUnconfirmed is how many of Sent went over a connection that broke before a barrier said that
-	// the broker had read them.
+	// SentUnconfirmed is how many of Sent were not known to be replicated when their connection broke, or
+	// their broker was deposed: no more than these can be lost.
 	SentUnconfirmed int64 `json:"sent_unconfirmed"`
 	// PossibleRepeats is how many of Delivered may stand in the topic more than once.
 	PossibleRepeats int64 `json:"possible_repeats"`

@@ -38,8 +38,8 @@ type Producer interface {
 	Send(rbs []*kafka.RecordBatch, done func(*kafka.RecordBatch, kafka.Result))
 	// Deliver sends the batches, of different partitions, until each has a definite answer.
 	Deliver(ctx context.Context, rbs []*kafka.RecordBatch, retry kafka.Retry) []kafka.Result
-	// Unconfirmed counts the records that were sent without acks over a connection which broke before
-	// a barrier confirmed them.
+	// Unconfirmed counts the records that were sent without acks and not confirmed by a barrier when
+	// their connection broke, or their broker no longer led their partition.
 	Unconfirmed() int64
 }
 

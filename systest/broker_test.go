@@ -31,7 +31,7 @@ type broker struct {
 	total int
 	// refuse, when set, answers produce requests in place of the broker.
 	refuse func(*kmsg.ProduceRequest) (kmsg.Response, error, bool)
-	// barrier is how many records had arrived at the last ApiVersions request.
+	// barrier is how many records had arrived at the last ListOffsets request.
 	barrier int
 }
 
@@ -55,7 +55,7 @@ func newBroker(t *testing.T, partitions int32, topics []string, opts ...kfake.Op
 	}
 	t.Cleanup(b.cluster.Close)
 	b.cluster.ControlKey(int16(kmsg.Produce), b.produce)
-	b.cluster.ControlKey(int16(kmsg.ApiVersions), b.apiVersions)
+	b.cluster.ControlKey(int16(kmsg.ListOffsets), b.listOffsets)
 	return b
 }
 
@@ -80,7 +80,7 @@ func (b *broker) produce(r kmsg.Request) (kmsg.Response, error, bool) { //nolint
 	return nil, nil, false
 }
 
-func (b *broker) apiVersions(kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+func (b *broker) listOffsets(kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	b.cluster.KeepControl()
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -120,6 +120,18 @@ func (l *auditLink) call(ctx context.Context, frame func(id int32) []byte) ([]by
 	}
 }
 
+// apiVersionsFrame is an ApiVersions request of version 0, which every broker knows.
+func apiVersionsFrame(correlation int32, clientID string) []byte {
+	const apiVersions = 18
+	f := make([]byte, 4, 14+len(clientID))
+	f = binary.BigEndian.AppendUint16(f, apiVersions)
+	f = binary.BigEndian.AppendUint16(f, 0)
+	f = binary.BigEndian.AppendUint32(f, uint32(correlation))
+	f = appendShort(f, clientID)
+	binary.BigEndian.PutUint32(f, uint32(len(f)-4))
+	return f
+}
+
 // fetchWait is how long a broker may wait for data. An audit reads what is there already, so that
 // it has to wait for nothing.
 const fetchWait = 500 * time.Millisecond

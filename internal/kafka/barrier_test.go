@@ -2,14 +2,16 @@ package kafka
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-const apiVersionsKey = int16(18)
+const listOffsetsKey = int16(2)
 
 func fireAndForget(c *kfake.Cluster) Config {
 	conf := settings(c.ListenAddrs())
@@ -17,15 +19,39 @@ func fireAndForget(c *kfake.Cluster) Config {
 	return conf
 }
 
-// barriers calls f at each barrier that a broker gets; a connection's own ApiVersions requests are of
-// a newer version. What f returns says whether the broker answers it.
+// barriers calls f at each barrier that a broker gets: at the question where the logs end. What f returns says
+// whether the broker answers it.
 func barriers(c *kfake.Cluster, f func() (answer bool)) {
-	c.ControlKey(apiVersionsKey, func(r kmsg.Request) (kmsg.Response, error, bool) {
+	c.ControlKey(listOffsetsKey, func(r kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
-		if r.GetVersion() != 0 {
+		if r.(*kmsg.ListOffsetsRequest).ReplicaID != asDebugger {
 			return nil, nil, false
 		}
 		return nil, nil, !f()
+	})
+}
+
+// highWatermark makes brokers answer consumers so; ends says where the log of partition 0 ends.
+func highWatermark(c *kfake.Cluster, answer func(ends int64) (offset int64, code int16)) {
+	c.ControlKey(listOffsetsKey, func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req := r.(*kmsg.ListOffsetsRequest)
+		if req.ReplicaID == asDebugger {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+		for _, t := range req.Topics {
+			rt := kmsg.NewListOffsetsResponseTopic()
+			rt.Topic = t.Topic
+			for _, p := range t.Partitions {
+				rp := kmsg.NewListOffsetsResponseTopicPartition()
+				rp.Partition = p.Partition
+				rp.Offset, rp.ErrorCode = answer(stored(c, p.Partition))
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			resp.Topics = append(resp.Topics, rt)
+		}
+		return resp, nil, true
 	})
 }
 
@@ -163,4 +189,117 @@ func TestABarrierHoldsNothingUp(t *testing.T) {
 	if err := p.Barrier(t.Context()); err != nil || stored(c, 0) != 900 {
 		t.Errorf("%v; %d records stored", err, stored(c, 0))
 	}
+}
+
+// What a leader appended is confirmed only when its replicas have it: it may be deposed, or die.
+func TestABarrierWaitsForTheReplicas(t *testing.T) {
+	side := &brokerSide{}
+	c := cluster(t, 1, kfake.ListenFn(side.listen))
+	behind, asked := atomic.Int64{}, make(chan struct{}, 1000)
+	behind.Store(1)
+	highWatermark(c, func(ends int64) (int64, int16) {
+		select {
+		case asked <- struct{}{}:
+		default:
+		}
+		return ends - behind.Load(), 0
+	})
+	p := start(t, fireAndForget(c), never)
+	ready(t, p, 1)
+	send(t, p, lines(p, 0, 3, "a"))
+	passed := make(chan error, 1)
+	go func() { passed <- p.Barrier(t.Context()) }()
+	for range 3 { // it is asked again and again
+		<-asked
+	}
+	select {
+	case err := <-passed:
+		t.Fatalf("%v: passed while a record is on the leader alone", err)
+	default:
+	}
+	behind.Store(0)
+	if err := <-passed; err != nil {
+		t.Error(err)
+	}
+	behind.Store(1)
+	send(t, p, lines(p, 0, 4, "b"))
+	side.closeAll()
+	awaitConnects(t, p, 2)
+	if p.Unconfirmed() != 4 {
+		t.Errorf("%d unconfirmed, want 4", p.Unconfirmed())
+	}
+}
+
+// A broker that was deposed meanwhile may have appended what no other broker has.
+func TestWhatADeposedLeaderTookIsUnconfirmed(t *testing.T) {
+	c := cluster(t, 1)
+	highWatermark(c, func(int64) (int64, int16) { return -1, kerr.NotLeaderForPartition.Code })
+	p := start(t, fireAndForget(c), never)
+	ready(t, p, 1)
+	send(t, p, lines(p, 0, 3, "a"))
+	if err := p.Barrier(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if p.Unconfirmed() != 3 {
+		t.Errorf("%d unconfirmed, want 3", p.Unconfirmed())
+	}
+}
+
+// A broker that cannot say where its log ends is believed to have read what it answers behind.
+func TestABarrierOfABrokerThatKnowsNoDebugger(t *testing.T) {
+	c := cluster(t, 1)
+	c.ControlKey(listOffsetsKey, func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req := r.(*kmsg.ListOffsetsRequest)
+		if req.ReplicaID != asDebugger {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+		return resp, nil, true
+	})
+	p := start(t, fireAndForget(c), never)
+	ready(t, p, 1)
+	send(t, p, lines(p, 0, 3, "a"))
+	if err := p.Barrier(t.Context()); err != nil || p.Unconfirmed() != 0 {
+		t.Errorf("%v, %d unconfirmed", err, p.Unconfirmed())
+	}
+}
+
+// Barriers that nobody passes do not pile up.
+func TestBarriersInWaitAreBounded(t *testing.T) {
+	var c confirmations
+	for range 3 * maxMarks {
+		if due := c.sent(0, 1, barrierBytes); due {
+			c.begin(nil)
+		}
+	}
+	if len(c.marks) != maxMarks {
+		t.Errorf("%d barriers wait, want %d", len(c.marks), maxMarks)
+	}
+	c.answered(-int32(2*maxMarks), map[int32]offsetAnswer{0: {}}) // as if all ends were answered
+	for _, m := range c.marks {
+		m.ends = map[int32]int64{0: 7}
+	}
+	last := c.ask(nil)
+	if _, lost := c.answered(last, map[int32]offsetAnswer{0: {offset: 7}}); lost != 0 || len(c.marks) != 0 {
+		t.Errorf("%d lost, %d barriers wait", lost, len(c.marks))
+	}
+	if n := c.outstanding(); n != 2*maxMarks {
+		t.Errorf("%d outstanding, want %d", n, 2*maxMarks)
+	}
+}
+
+func FuzzParseOffsets(f *testing.F) {
+	resp := kmsg.NewPtrListOffsetsResponse()
+	resp.Version = 1
+	rt, rp := kmsg.NewListOffsetsResponseTopic(), kmsg.NewListOffsetsResponseTopicPartition()
+	rt.Topic, rp.Offset, rp.Partition = "t", 7, 3
+	rt.Partitions = append(rt.Partitions, rp)
+	resp.Topics = append(resp.Topics, rt)
+	body := resp.AppendTo(nil)
+	if got := parseOffsets(body, "t"); got[3].offset != 7 {
+		f.Errorf("%v", got)
+	}
+	f.Add(body)
+	f.Fuzz(func(_ *testing.T, body []byte) { parseOffsets(body, "t") })
 }

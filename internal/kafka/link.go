@@ -199,6 +199,10 @@ func (l *link) serve(ctx context.Context) error {
 			}
 		case <-l.wake:
 		case <-l.rested():
+		case <-l.replicating():
+			if err := l.recheck(); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -269,13 +273,11 @@ func (l *link) fire(r *request) error {
 		return l.unsent(r, err)
 	}
 	l.written(r)
-	records, bytes := int64(0), 0
-	for _, rb := range r.batches {
-		records += int64(rb.Len())
-		bytes += rb.Size()
-	}
+	due := false
 	l.mu.Lock()
-	due := l.confirm.sent(records, bytes)
+	for _, rb := range r.batches {
+		due = l.confirm.sent(rb.Partition, int64(rb.Len()), rb.Size()) || due
+	}
 	l.mu.Unlock()
 	for _, rb := range r.batches {
 		r.done(rb, Result{Partition: rb.Partition, Offset: -1, Attempted: true})

@@ -52,6 +52,7 @@ func NewSink(t testing.TB, topic string) *Sink {
 // Keys of the protocol's requests: https://kafka.apache.org/protocol
 const (
 	produceKey     = 0
+	listOffsetsKey = 2
 	metadataKey    = 3
 	apiVersionsKey = 18
 )
@@ -118,6 +119,8 @@ func (s *Sink) answer(key int16, size int, addr *net.TCPAddr) kmsg.Response {
 		mt.Topic, mt.Partitions = kmsg.StringPtr(s.topic), append(mt.Partitions, mp)
 		r.Brokers, r.Topics = append(r.Brokers, b), append(r.Topics, mt)
 		return r
+	case listOffsetsKey: // a barrier: no partition, and so no error
+		return kmsg.NewPtrListOffsetsResponse()
 	case produceKey:
 		s.bytes.Add(int64(size))
 		r := kmsg.NewPtrProduceResponse()
