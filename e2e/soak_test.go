@@ -56,7 +56,8 @@ type soak struct {
 	*scene
 	rand    *rand.Rand
 	samples []sample
-	faults  map[string]int
+	deck    []string       // faults to come
+	faults  map[string]int // that came
 	unknown map[string]int // lines with an unknown outcome, whose replay may repeat them
 }
 
@@ -92,8 +93,12 @@ func (k *soak) fault() {
 			k.t.Error(err)
 		}
 	}
-	kinds := []string{"broker killed and started", "broker paused", "network cut", "connections reset", "latency", "files rotated", "slow network"}
-	kind := kinds[k.rand.IntN(len(kinds))]
+	if len(k.deck) == 0 { // each comes once before one comes again
+		k.deck = []string{"broker paused", "broker killed and started", "network cut", "connections reset", "latency", "files rotated", "slow network"}
+		k.rand.Shuffle(len(k.deck), func(i, j int) { k.deck[i], k.deck[j] = k.deck[j], k.deck[i] })
+	}
+	kind := k.deck[0]
+	k.deck = k.deck[1:]
 	k.faults[kind]++
 	switch kind {
 	case "broker killed and started":
