@@ -15,6 +15,7 @@ type Proxy struct {
 }
 
 func newProxy(name, listen, upstream string) (*Proxy, error) {
+	zerolog.SetGlobalLevel(zerolog.Disabled) // some toxics write to the global logger
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 	p := toxiproxy.NewProxy(server, name, listen, upstream)
 	return &Proxy{p}, p.Start()
