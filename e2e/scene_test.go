@@ -110,7 +110,7 @@ func (s *scene) configure(sp spec) {
 	}
 	b.WriteString("sources:\n")
 	for _, src := range s.sources {
-		fmt.Fprintf(&b, "  - id: %s\n    include: [%s/app.log]\n    mode: %s\n    topic: %s\n    max_batch_lines: %d\n    rotate_wait: 1s\n",
+		fmt.Fprintf(&b, "  - id: %s\n    include: [\"%s/app.log\"]\n    mode: %s\n    topic: %s\n    max_batch_lines: %d\n    rotate_wait: 1s\n",
 			src.name, s.logs(src.name), src.mode, src.topic.name, batchLines)
 		switch src.name {
 		case "leader":
