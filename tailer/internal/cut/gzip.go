@@ -44,6 +44,7 @@ type GzipOptions struct {
 type Gzip struct {
 	src    source
 	opt    GzipOptions
+	buf    *bufio.Reader // of src; the decoder takes no byte of it too many
 	dec    *gzip.Reader
 	head   []byte // the first bytes of the stream, for a look at who it is
 	window []byte // the last bytes before out, in a ring: stream offset o stands at o % len
@@ -137,6 +138,9 @@ func (g *Gzip) step() error {
 		g.head = append(g.head, g.window[at:at+min(n, more)]...)
 	}
 	g.out += int64(n)
+	if err == io.EOF {
+		err = g.nextMember()
+	}
 	switch {
 	case err != nil:
 		g.err = g.class(err)
@@ -155,12 +159,28 @@ func (g *Gzip) start() error {
 	if g.window == nil {
 		g.window = make([]byte, g.opt.Window)
 	}
-	dec, err := gzip.NewReader(bufio.NewReaderSize(&g.src, gzipStep/2))
+	g.buf = bufio.NewReaderSize(&g.src, gzipStep/2)
+	dec, err := gzip.NewReader(g.buf)
 	if err != nil {
 		return g.class(errors.Join(io.ErrUnexpectedEOF, err)) // also an empty file is no complete one
 	}
+	dec.Multistream(false)
 	g.dec = dec
 	return nil
+}
+
+// nextMember goes on behind a member that was complete. The decoder would do so by itself, but it takes
+// a file that ends within the name in a member's header for a complete one.
+func (g *Gzip) nextMember() error {
+	if _, err := g.buf.Peek(1); err != nil {
+		return err
+	}
+	err := g.dec.Reset(g.buf)
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	g.dec.Multistream(false)
+	return err
 }
 
 // class tells a damaged file from a file that cannot be read.
