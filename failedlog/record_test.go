@@ -151,7 +151,17 @@ func FuzzParseRecord(f *testing.F) {
 	for _, p := range []string{"plain", "\xff", `{"a": 1}`, "", "null", "\x00\x00\x00\x00\x00\x00\x00\x00\x00"} {
 		f.Add((&Record{Payload: []byte(p), Key: []byte{0xfe}, Headers: []Header{{"h", nil}}}).AppendJSON(nil))
 	}
-	f.Add([]byte(`{"value":{"a": [1 , 2]}}`))
+	full := record("app", 1)
+	full.NotReplayable, full.Oversize, full.Length = true, &Oversize{5 << 30, "ab12"}, 7
+	full.Key, full.Headers = []byte{}, []Header{{"h", []byte("v")}, {"\xff", []byte{0xff}}, {"null", nil}}
+	f.Add(full.AppendJSON(nil))
+	for _, s := range []string{
+		`{"value":{"a": [1 , 2]}}`, `{"value":1,"value_text":"1"}`, `{"value_base64":"!"}`, `{"value":1} {"value":2}`, `{"value":null,"key":null}`,
+		`{"value":1,"key":"a","key_base64":"YQ=="}`, `{"VALUE":1,"Value":2,"value":3}`, `{"value":1,"headers":[{"key":"a","value":"b","value_base64":"Yg=="},{}]}`,
+		`{"time":"0000-01-01T00:00:00Z","value":1}`, `{"value":` + strings.Repeat("[", 600) + strings.Repeat("]", 600) + `}`,
+	} {
+		f.Add([]byte(s))
+	}
 	f.Fuzz(func(t *testing.T, line []byte) {
 		r, err := ParseRecord(line)
 		if err != nil {

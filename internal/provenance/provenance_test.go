@@ -308,6 +308,11 @@ func FuzzParse(f *testing.F) {
 	f.Add(build(contiguous(3, 0), 0, false))
 	f.Add(build(contiguous(3, -12), 5, true))
 	f.Add(build(keyed(20, 3), 0, false))
+	f.Add(build(keyed(2, 1), math.MaxInt32, true))
+	f.Add(build(keyed(500, 12), 1, false))
+	f.Add(build([]piece{{Range{Offset: 1<<62 - 1, Length: 1 << 61, Skipped: 1 << 40}, 1 << 30}, {Range{Offset: 3 << 61, Length: 1, Skipped: 5}, 0}}, 9, false))
+	f.Add([]byte{Version, 0})
+	f.Add([]byte{Version + 1, 0, 1, 'a'})
 	f.Fuzz(func(t *testing.T, p []byte) {
 		h, err := Parse(p)
 		if err != nil {

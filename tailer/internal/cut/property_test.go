@@ -101,6 +101,10 @@ func FuzzCutter(f *testing.F) {
 	f.Add([]byte("a\r\n\n\x00b\nhalf"), uint16(40), uint16(10), false)
 	f.Add([]byte("\xef\xbb\xbf\x00\n"), uint16(1), uint16(1), true)
 	f.Add(append(bytes.Repeat([]byte{0}, 5000), "x\r\ny"...), uint16(4096), uint16(3), false)
+	f.Add(bytes.Repeat([]byte("0123456789\r\n"), 50), uint16(11), uint16(9), false)
+	f.Add(append(bytes.Repeat([]byte("too long "), 900), "\nshort\n\n\n"...), uint16(5000), uint16(100), true)
+	f.Add(append(bytes.Repeat([]byte("too long "), 900), '\r', 0, '\n'), uint16(1), uint16(100), true)
+	f.Add([]byte("\n\r\n\r\r\n\x00\n \n\xef\xbb\n"), uint16(2), uint16(0), false)
 	f.Fuzz(func(t *testing.T, data []byte, size, longest uint16, truncate bool) {
 		opt := Options{MaxLineBytes: int(longest) + 1, Truncate: truncate}
 		want := reference(data, opt, false)
