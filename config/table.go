@@ -87,7 +87,7 @@ const (
 
 // topRows are the keys of the file's top level.
 var topRows = []row{
-	{name: "data_dir", kind: kindPath, doc: "Folder for checkpoints, failure logs and the lock; one daemon at a time uses it.",
+	{name: "data_dir", kind: kindPath, doc: "Folder for checkpoints, failure logs and the lock; one daemon at a time uses it. Nobody but shiplog's user and root may be able to write to it.",
 		also: []string{"path.data", "state_dir", "storage"},
 		at:   inConfig(func(c *Config) any { return &c.DataDir })},
 	{name: "checkpoint_interval", kind: kindDuration, min: 10 * milli, max: hour,

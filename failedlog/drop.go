@@ -46,7 +46,7 @@ func Drop(opt DropOptions) (DropStats, error) {
 		err := d.run()
 		return d.stats, err
 	}
-	lock, err := lockRoot(opt.Dir)
+	lock, err := lockRoot(d.opt.FS, opt.Dir)
 	if err != nil {
 		return d.stats, err
 	}

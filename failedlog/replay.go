@@ -119,7 +119,7 @@ func Replay(ctx context.Context, opt ReplayOptions, sender Sender) (_ Stats, err
 		err := r.run(ctx)
 		return r.stats, err
 	}
-	lock, err := lockRoot(opt.Dir)
+	lock, err := lockRoot(opt.FS, opt.Dir)
 	if err != nil {
 		return r.stats, err
 	}

@@ -13,12 +13,12 @@ import (
 )
 
 // lockRoot takes the lock that one replay or drop holds at a time.
-func lockRoot(root string) (*fsx.FileLock, error) {
-	lock, err := fsx.Lock(filepath.Join(root, lockName))
-	if err != nil {
+func lockRoot(fsys fsx.FS, root string) (*fsx.FileLock, error) {
+	lock, err := fsys.Lock(filepath.Join(root, lockName))
+	if locked := (*fsx.LockedError)(nil); errors.As(err, &locked) {
 		return nil, fmt.Errorf("another replay or drop is at work: %w", err)
 	}
-	return lock, nil
+	return lock, err
 }
 
 // releaseStale takes claims back from a replay that died, unless one is at work now.
@@ -29,7 +29,7 @@ func (l *Log) releaseStale() {
 	}
 	var lock *fsx.FileLock
 	if err == nil {
-		lock, err = fsx.Lock(filepath.Join(filepath.Dir(l.dir), lockName))
+		lock, err = l.fs.Lock(filepath.Join(filepath.Dir(l.dir), lockName))
 	}
 	if err == nil {
 		err = errors.Join(releaseStale(l.fs, l.dir, l.log), lock.Unlock())

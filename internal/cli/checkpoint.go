@@ -81,7 +81,7 @@ func (a *app) listCheckpoints(cfg *config.Config, list []checkpoint.Saved) error
 
 // editCheckpoint loads the configuration and, but for a dry run, takes data_dir's lock, so that no
 // running daemon overwrites the change.
-func (a *app) editCheckpoint(source string, dryRun bool, edit func(*config.Config) error) (err error) {
+func (a *app) editCheckpoint(source string, dryRun bool, edit func(*config.Config, fsx.FS) error) (err error) {
 	cfg, err := a.loadConfig()
 	if err != nil {
 		return err
@@ -90,17 +90,19 @@ func (a *app) editCheckpoint(source string, dryRun bool, edit func(*config.Confi
 		return usageError("--source is required; there are: %v", sourceIDs(cfg))
 	}
 	if dryRun {
-		return edit(cfg)
+		return edit(cfg, osFS)
 	}
-	if err := osFS.MkdirAll(cfg.DataDir); err != nil {
+	root, err := a.openDataDir(cfg)
+	if err != nil {
 		return err
 	}
-	lock, err := fsx.Lock(daemon.LockPath(cfg))
+	defer func() { err = errors.Join(err, root.Close()) }()
+	lock, err := root.Lock(daemon.LockPath(cfg))
 	if err != nil {
 		return fmt.Errorf("the daemon must not run while its checkpoint is changed: %w", err)
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	return edit(cfg)
+	return edit(cfg, root)
 }
 
 func (a *app) checkpointReset() *cobra.Command {
@@ -115,12 +117,12 @@ start_at says where it begins; 'beginning' sends all of their lines again. The d
   shiplog checkpoint reset -c config.yaml --source access --file /var/log/nginx/access.log`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return a.editCheckpoint(source, dryRun, func(cfg *config.Config) error {
+			return a.editCheckpoint(source, dryRun, func(cfg *config.Config, fsys fsx.FS) error {
 				path, err := absolute(file)
 				if err != nil {
 					return err
 				}
-				gone, err := checkpoint.Reset(osFS, daemon.CheckpointDir(cfg), source, path, dryRun)
+				gone, err := checkpoint.Reset(fsys, daemon.CheckpointDir(cfg), source, path, dryRun)
 				for _, s := range gone {
 					_, _ = fmt.Fprintf(a.stdout, "%s %s: it was settled up to offset %d\n", would(dryRun, "forgets", "would forget"), s.Path, s.Pos.Offset)
 				}
@@ -182,7 +184,9 @@ func (a *app) checkpointSeek() *cobra.Command {
 			if file == "" {
 				return usageError("--file is required")
 			}
-			return a.editCheckpoint(source, dryRun, func(cfg *config.Config) error { return a.seek(cfg, source, file, target, dryRun) })
+			return a.editCheckpoint(source, dryRun, func(cfg *config.Config, fsys fsx.FS) error {
+				return a.seek(cfg, fsys, source, file, target, dryRun)
+			})
 		},
 	})
 	cmd.Flags().StringVar(&source, "source", "", "the source (required)")
@@ -192,7 +196,7 @@ func (a *app) checkpointSeek() *cobra.Command {
 	return cmd
 }
 
-func (a *app) seek(cfg *config.Config, source, file string, target checkpoint.Target, dryRun bool) error {
+func (a *app) seek(cfg *config.Config, fsys fsx.FS, source, file string, target checkpoint.Target, dryRun bool) error {
 	if err := checkSource(cfg, source); err != nil {
 		return err
 	}
@@ -200,7 +204,7 @@ func (a *app) seek(cfg *config.Config, source, file string, target checkpoint.Ta
 	if err != nil {
 		return err
 	}
-	change, err := checkpoint.Seek(osFS, daemon.CheckpointDir(cfg), source, path, target, dryRun)
+	change, err := checkpoint.Seek(fsys, daemon.CheckpointDir(cfg), source, path, target, dryRun)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"shiplog/config"
+	"shiplog/internal/daemon"
+	"shiplog/internal/fsx"
 )
 
 // Exit codes; 64, 75 and 78 are those of BSD's sysexits.h.
@@ -81,6 +83,9 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 		return exit.code
 	}
 	_, _ = fmt.Fprintf(a.stderr, "shiplog: %v\n", err)
+	if unsafe := (*fsx.UnsafeError)(nil); errors.As(err, &unsafe) {
+		return ExitConfig
+	}
 	if !a.begun { // cobra did not like the command line
 		a.hint(cmd)
 		return ExitUsage
@@ -149,4 +154,9 @@ func (a *app) loadConfig() (*config.Config, error) {
 		return nil, &exitError{ExitConfig, err}
 	}
 	return cfg, nil
+}
+
+// openDataDir opens data_dir for a command that changes what is in it.
+func (a *app) openDataDir(cfg *config.Config) (*fsx.Root, error) {
+	return daemon.OpenDataDir(cfg, func(s string) { _, _ = fmt.Fprintf(a.stderr, "warning: %s\n", s) })
 }

@@ -60,6 +60,19 @@ func TestDeploymentFilesUseOurFlags(t *testing.T) {
 	}
 }
 
+// The root of an emptyDir is everybody's, and refused: data_dir must be a folder in it.
+func TestTheSidecarsDataDirIsAFolderInItsVolume(t *testing.T) {
+	manifest := read(t, "../../deploy/kubernetes/sidecar.yaml")
+	dataDir := between(t, manifest, "data_dir: ", "\n")
+	mount := between(t, manifest, "{name: shiplog-data, mountPath: ", "}")
+	if !strings.HasPrefix(dataDir, mount+"/") {
+		t.Errorf("data_dir is %s, the volume's root is %s", dataDir, mount)
+	}
+	if strings.Contains(manifest, "fsGroup:") && !strings.Contains(manifest, "fsGroupChangePolicy: OnRootMismatch") {
+		t.Error("fsGroup without OnRootMismatch gives the group the right to write to data_dir")
+	}
+}
+
 // list turns the items of a JSON or YAML list into words.
 func list(items string) string {
 	return strings.NewReplacer(`"`, "", ",", "").Replace(items)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -185,7 +186,7 @@ Segments that a replay is working on, and the one that the daemon writes, are le
 			if err != nil {
 				return err
 			}
-			return a.drop(failedlog.DropOptions{Dir: failedDir(cfg), Filter: filter, DryRun: !yes, Bad: bad})
+			return a.drop(cfg, failedlog.DropOptions{Dir: failedDir(cfg), Filter: filter, DryRun: !yes, Bad: bad})
 		},
 	})
 	flags.add(cmd.Flags())
@@ -194,7 +195,15 @@ Segments that a replay is working on, and the one that the daemon writes, are le
 	return cmd
 }
 
-func (a *app) drop(opt failedlog.DropOptions) error {
+func (a *app) drop(cfg *config.Config, opt failedlog.DropOptions) (err error) {
+	if !opt.DryRun {
+		root, refused := a.openDataDir(cfg)
+		if refused != nil {
+			return refused
+		}
+		defer func() { err = errors.Join(err, root.Close()) }()
+		opt.FS = root
+	}
 	opt.OnBad = func(b failedlog.BadLine) { _, _ = fmt.Fprintf(a.stderr, "shiplog: %v\n", b) }
 	stats, err := failedlog.Drop(opt)
 	verb := "dropped"

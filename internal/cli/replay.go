@@ -17,6 +17,7 @@ import (
 	"shiplog/config"
 	"shiplog/failedlog"
 	"shiplog/internal/daemon"
+	"shiplog/internal/fsx"
 )
 
 // sealWait is how long replay waits for a running daemon to seal the segment it writes.
@@ -83,17 +84,24 @@ func (a *app) replay(ctx context.Context, flags replayFlags) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process; replay stands that at any moment
+	var fsys fsx.FS = osFS
 	wait := time.Duration(0)
 	if !flags.dryRun {
-		if wait, err = settleOpen(cfg, log); err != nil {
+		root, refused := daemon.OpenDataDir(cfg, func(s string) { log.Warn(s) })
+		if refused != nil {
+			return refused
+		}
+		defer func() { err = errors.Join(err, root.Close()) }()
+		if wait, err = settleOpen(root, cfg, log); err != nil {
 			return err
 		}
+		fsys = root
 	}
 	sender := daemon.NewReplayer(cfg, log)
 	defer func() { err = errors.Join(err, sender.Close()) }()
 	show := a.newProgress(log)
 	stats, err := failedlog.Replay(ctx, failedlog.ReplayOptions{
-		Dir: daemon.FailedDir(cfg), Filter: filter, DryRun: flags.dryRun, Rate: flags.rate,
+		FS: fsys, Dir: daemon.FailedDir(cfg), Filter: filter, DryRun: flags.dryRun, Rate: flags.rate,
 		ToTopic: flags.toTopic, Consume: flags.consume, SealWait: wait,
 		Progress: show.update, OnBad: a.badLine, Log: log,
 	}, sender)
@@ -104,8 +112,8 @@ func (a *app) replay(ctx context.Context, flags replayFlags) (err error) {
 
 // settleOpen makes the open segments replayable: it seals what a killed daemon left behind, or says
 // how long to wait for a running one to seal its own.
-func settleOpen(cfg *config.Config, log *zap.Logger) (wait time.Duration, err error) {
-	running, err := daemon.SealLeftovers(cfg, log)
+func settleOpen(root *fsx.Root, cfg *config.Config, log *zap.Logger) (wait time.Duration, err error) {
+	running, err := daemon.SealLeftovers(root, cfg, log)
 	if running {
 		return sealWait, nil
 	}

@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -31,9 +33,10 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: false,
 		Setup:               setupBroker,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":  cmdExits,
-			"broker": cmdBroker,
-			"topic":  cmdTopic,
+			"exits":   cmdExits,
+			"private": cmdPrivate,
+			"broker":  cmdBroker,
+			"topic":   cmdTopic,
 		},
 	})
 }
@@ -78,6 +81,30 @@ func (b *fakeBroker) produce(r kmsg.Request) (kmsg.Response, error, bool) { //no
 		resp.Topics = append(resp.Topics, rt)
 	}
 	return resp, nil, true
+}
+
+// cmdPrivate wants every folder and file below one to be for its owner alone: private DIR
+func cmdPrivate(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: private DIR")
+	}
+	ts.Check(filepath.WalkDir(ts.MkAbs(args[0]), func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		fi, err := e.Info()
+		if err != nil {
+			return err
+		}
+		want := fs.FileMode(0o600)
+		if fi.IsDir() {
+			want = fs.ModeDir | 0o700
+		}
+		if fi.Mode() != want {
+			ts.Fatalf("%s has mode %v, want %v", path, fi.Mode(), want)
+		}
+		return nil
+	}))
 }
 
 // cmdExits runs a command and wants exactly this exit code: exits 78 shiplog validate -c bad.yaml

@@ -29,9 +29,6 @@ const sharedPool = 8 << 20
 // after a crash are bounded by what was acknowledged since the last save.
 const staleCheckpoint = 30 * time.Second
 
-// othersWrite are the rights of group and others that data_dir should not give.
-const othersWrite = 0o022
-
 // Options of a run that are not in the configuration.
 type Options struct {
 	// Once ships what is there and ends.
@@ -47,6 +44,7 @@ type Daemon struct {
 	cfg   *config.Config
 	opt   Options
 	log   *zap.Logger
+	root  *fsx.Root // data_dir
 	lock  *fsx.FileLock
 	store *checkpoint.Store
 	pipes []*pipeline
@@ -56,7 +54,8 @@ type Daemon struct {
 }
 
 // New locks data_dir and prepares every source. It contacts no broker. On an error nothing stays
-// open. A data_dir that another daemon holds is an *fsx.LockedError that names its process.
+// open. A data_dir that another daemon holds is an *fsx.LockedError that names its process, and one that
+// others can change an *fsx.UnsafeError.
 func New(cfg *config.Config, opt Options) (*Daemon, error) {
 	d := &Daemon{cfg: cfg, opt: opt, log: opt.Log, stop: make(chan struct{})}
 	if err := d.open(); err != nil {
@@ -84,19 +83,15 @@ func (d *Daemon) open() error {
 
 // openDataDir makes and locks data_dir and opens the checkpoint in it.
 func (d *Daemon) openDataDir() error {
-	if err := fsx.OS.MkdirAll(d.cfg.DataDir); err != nil {
-		return fmt.Errorf("data_dir: %w", err)
-	}
-	if info, err := fsx.OS.Stat(d.cfg.DataDir); err == nil && info.Mode().Perm()&othersWrite != 0 {
-		d.log.Warn("data_dir: other users may write to it, and so change what is shipped again or skipped; take that right away (chmod go-w)",
-			zap.String("data_dir", d.cfg.DataDir), zap.Stringer("mode", info.Mode()))
-	}
-	lock, err := fsx.Lock(LockPath(d.cfg))
+	root, err := OpenDataDir(d.cfg, func(s string) { d.log.Warn(s) })
 	if err != nil {
+		return err
+	}
+	d.root = root
+	if d.lock, err = root.Lock(LockPath(d.cfg)); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
-	d.lock = lock
-	d.store, err = checkpoint.Open(fsx.OS, CheckpointDir(d.cfg), d.log)
+	d.store, err = checkpoint.Open(root, CheckpointDir(d.cfg), d.log)
 	if err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
@@ -110,6 +105,9 @@ func (d *Daemon) close() error {
 	}
 	if d.lock != nil {
 		errs = append(errs, d.lock.Unlock())
+	}
+	if d.root != nil {
+		errs = append(errs, d.root.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -16,7 +16,6 @@ import (
 	"shiplog/config"
 	"shiplog/failedlog"
 	"shiplog/internal/batch"
-	"shiplog/internal/fsx"
 	"shiplog/internal/kafka"
 	"shiplog/shipper"
 	"shiplog/tailer"
@@ -147,7 +146,7 @@ func matchAny(patterns []string, path string) bool {
 }
 
 func (d *Daemon) openFailureLog(source string) (*failedlog.Log, error) {
-	return failedlog.Open(fsx.OS, filepath.Join(FailedDir(d.cfg), source), failedlog.Options{
+	return failedlog.Open(d.root, filepath.Join(FailedDir(d.cfg), source), failedlog.Options{
 		MaxBytes: int64(d.cfg.FailureLog.MaxBytes), SegmentBytes: int64(d.cfg.FailureLog.SegmentBytes),
 		DropOldest: d.cfg.FailureLog.WhenFull == config.FullDropOldest, Fsync: d.cfg.FailureLog.Fsync, Log: d.log,
 	})

@@ -26,15 +26,15 @@ const replayPatience = 30 * time.Second
 
 // SealLeftovers seals the segments that a killed daemon left open, so that they can be replayed. While
 // a daemon runs it does nothing and says so: that one seals its own.
-func SealLeftovers(cfg *config.Config, log *zap.Logger) (running bool, err error) {
-	entries, err := fsx.OS.ReadDir(FailedDir(cfg))
+func SealLeftovers(root *fsx.Root, cfg *config.Config, log *zap.Logger) (running bool, err error) {
+	entries, err := root.ReadDir(FailedDir(cfg))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("failure log: %w", err)
 	}
-	lock, err := fsx.Lock(LockPath(cfg))
+	lock, err := root.Lock(LockPath(cfg))
 	if locked := (*fsx.LockedError)(nil); errors.As(err, &locked) {
 		return true, nil
 	}
@@ -43,7 +43,7 @@ func SealLeftovers(cfg *config.Config, log *zap.Logger) (running bool, err error
 	}
 	for _, e := range entries {
 		if e.IsDir() {
-			err = errors.Join(err, failedlog.Recover(fsx.OS, filepath.Join(FailedDir(cfg), e.Name()), log))
+			err = errors.Join(err, failedlog.Recover(root, filepath.Join(FailedDir(cfg), e.Name()), log))
 		}
 	}
 	return false, errors.Join(err, lock.Unlock())

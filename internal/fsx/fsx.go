@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // Modes of what shiplog keeps: payloads of applications are in it, so nobody else may read it.
@@ -23,7 +24,8 @@ const (
 // FS is the part of a file system that shiplog needs. All methods are safe for concurrent use.
 // Errors are those of package os, so errors.Is works with fs.ErrNotExist, syscall.ENOSPC and so on.
 type FS interface {
-	// OpenFile opens as os.OpenFile does, with FileMode for a file that it makes.
+	// OpenFile opens as os.OpenFile does, with FileMode for a file that it makes. It opens regular files
+	// only and follows no symbolic link at the end of the name: else the error is an *UnsafeError.
 	OpenFile(name string, flag int) (File, error)
 	Rename(oldname, newname string) error
 	Remove(name string) error
@@ -34,6 +36,11 @@ type FS interface {
 	Stat(name string) (fs.FileInfo, error)
 	// SyncDir makes the folder's entries durable: files made, renamed or removed in it before.
 	SyncDir(name string) error
+	// Lock takes the lock file at name, which it makes when needed (its folder too), and writes the
+	// process id into it. It does not wait: when the lock is held, the error is a *LockedError. The
+	// kernel frees the lock when the process ends, however it ends. The file stays: removing it would
+	// let two processes hold the "same" lock.
+	Lock(name string) (*FileLock, error)
 }
 
 // File is an open file. As with os.File, ReadAt, WriteAt, Sync and Stat may be called at once, and
@@ -53,18 +60,21 @@ type File interface {
 	Name() string
 }
 
-// OS is the file system of the machine.
+// OS is the file system of the machine. For what shiplog keeps in data_dir see OpenPrivate.
 var OS FS = osFS{}
 
 type osFS struct{}
 
-func (osFS) OpenFile(name string, flag int) (File, error) {
-	f, err := os.OpenFile(name, flag, FileMode)
-	if err != nil {
-		return nil, err // a nil *os.File in a File would not be nil
+func (osFS) open(name string, flag int) (*os.File, error) {
+	f, err := os.OpenFile(name, flag|openFlags, FileMode)
+	if errors.Is(err, syscall.ELOOP) {
+		err = linkWithin(name)
 	}
-	return f, nil
+	return regular(f, err)
 }
+
+func (o osFS) OpenFile(name string, flag int) (File, error) { return asFile(o.open(name, flag)) }
+func (o osFS) Lock(name string) (*FileLock, error)          { return lock(name, o.MkdirAll, o.open) }
 
 func (osFS) Rename(oldname, newname string) error       { return os.Rename(oldname, newname) }
 func (osFS) Remove(name string) error                   { return os.Remove(name) }

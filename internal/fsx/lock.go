@@ -28,15 +28,12 @@ func (e *LockedError) Error() string {
 // FileLock is a lock that this process holds.
 type FileLock struct{ f *os.File }
 
-// Lock takes the lock file at path, which it makes when needed (its folder too), and writes the
-// process id into it. It does not wait: when the lock is held, the error is a *LockedError. The
-// kernel frees the lock when the process ends, however it ends. The file stays: removing it would
-// let two processes hold the "same" lock.
-func Lock(path string) (*FileLock, error) {
-	if err := os.MkdirAll(filepath.Dir(path), DirMode); err != nil {
+// lock is FS.Lock, with the ways of one file system to make a folder and to open a file.
+func lock(path string, mkdirAll func(string) error, open func(string, int) (*os.File, error)) (*FileLock, error) {
+	if err := mkdirAll(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, FileMode)
+	f, err := open(path, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}

@@ -16,12 +16,12 @@ import (
 
 func TestLockNamesItsHolder(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "data", "lock")
-	held, err := fsx.Lock(path)
+	held, err := fsx.OS.Lock(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var locked *fsx.LockedError
-	if _, err := fsx.Lock(path); !errors.As(err, &locked) {
+	if _, err := fsx.OS.Lock(path); !errors.As(err, &locked) {
 		t.Fatalf("second lock: error is %v, want a LockedError", err)
 	}
 	if locked.Path != path || locked.PID != os.Getpid() {
@@ -30,7 +30,7 @@ func TestLockNamesItsHolder(t *testing.T) {
 	if err := held.Unlock(); err != nil {
 		t.Fatal(err)
 	}
-	again, err := fsx.Lock(path)
+	again, err := fsx.OS.Lock(path)
 	if err != nil {
 		t.Fatalf("lock after unlock: %v", err)
 	}
@@ -65,14 +65,14 @@ func TestLockEndsWithItsProcess(t *testing.T) {
 		t.Fatalf("the child said %q (%v), want that it holds the lock", line, err)
 	}
 	var locked *fsx.LockedError
-	if _, err := fsx.Lock(path); !errors.As(err, &locked) || locked.PID != cmd.Process.Pid {
+	if _, err := fsx.OS.Lock(path); !errors.As(err, &locked) || locked.PID != cmd.Process.Pid {
 		t.Errorf("error is %v, want a LockedError with pid %d", err, cmd.Process.Pid)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // "signal: killed"
-	lock, err := fsx.Lock(path)
+	lock, err := fsx.OS.Lock(path)
 	if err != nil {
 		t.Fatalf("lock after the holder was killed: %v", err)
 	}
@@ -83,7 +83,7 @@ func TestLockEndsWithItsProcess(t *testing.T) {
 
 // holdLock is the child: it takes the lock and waits to be killed.
 func holdLock(path string) {
-	if _, err := fsx.Lock(path); err != nil {
+	if _, err := fsx.OS.Lock(path); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -96,7 +96,7 @@ func TestLockWithoutAFolderToMake(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := fsx.Lock(filepath.Join(file, "lock"))
+	_, err := fsx.OS.Lock(filepath.Join(file, "lock"))
 	if err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("error is %v, want one that names the path", err)
 	}

@@ -188,3 +188,6 @@ func (f *FS) SyncDir(name string) error {
 		return nil // no need to wait for a real disk
 	})
 }
+
+// Lock implements fsx.FS. Locks do not fail.
+func (f *FS) Lock(name string) (*fsx.FileLock, error) { return f.base.Lock(name) }
