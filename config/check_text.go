@@ -63,7 +63,7 @@ func checkFieldPath(s string) (wrong, expected string) {
 func checkBroker(s string) (wrong, expected, hint string) {
 	const want = "host:port, such as kafka-1:9092 or [::1]:9092"
 	if scheme := schemeForm.FindString(s); scheme != "" {
-		return "bad broker address", want, didYouMean(strings.TrimSuffix(s[len(scheme):], "/"))
+		return "bad broker address", want, didYouMean(strings.TrimSuffix(s[max(len(scheme), strings.LastIndexByte(s, '@')+1):], "/"))
 	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
@@ -80,6 +80,14 @@ func checkBroker(s string) (wrong, expected, hint string) {
 		return "bad port in the broker's address", "a port from 1 to 65535", ""
 	}
 	return "", "", ""
+}
+
+// loginForm is the part of an address that names a user, and most often the password.
+var loginForm = regexp.MustCompile(`[^\s,"]*@`)
+
+// withoutLogins takes user names and passwords out of addresses.
+func withoutLogins(s string) string {
+	return loginForm.ReplaceAllString(s, "(not shown)@")
 }
 
 // absolute makes a path absolute: a relative one is relative to the folder of the configuration.

@@ -89,7 +89,7 @@ func (d *decoder) entries(n *yaml.Node, path string) []entry {
 		case k.ShortTag() == "!!merge":
 			d.fail(k, Error{Key: path, Msg: "merge keys (<<) are not read", Hint: "put what sources have in common under defaults"})
 		case first[name] > 0:
-			d.fail(k, Error{Key: join(path, name), Msg: fmt.Sprintf("the key is given twice, first in line %d", first[name]),
+			d.fail(k, Error{Key: join(path, keyOnly(name)), Msg: fmt.Sprintf("the key is given twice, first in line %d", first[name]),
 				Hint: "take one of them out"})
 		default:
 			first[name] = max(k.Line, 1)
@@ -103,7 +103,7 @@ func (d *decoder) entries(n *yaml.Node, path string) []entry {
 // may not stand here, and why; it may be nil. Blocks of other tables are noted in sec and left to
 // the caller.
 func (d *decoder) block(n *yaml.Node, rows []row, prefix string, target any, sec *section, skip func(*row) string) {
-	if !d.isMapping(n, strings.TrimSuffix(sec.path(prefix), "."), prefix == "sasl.") {
+	if !d.isMapping(n, strings.TrimSuffix(sec.path(prefix), "."), prefix == saslPrefix) {
 		return
 	}
 	for _, e := range d.entries(n, strings.TrimSuffix(sec.path(prefix), ".")) {
@@ -156,7 +156,7 @@ func under(key string) string {
 // unknown reports a key that no row has.
 func (d *decoder) unknown(e entry, rows []row, prefix string, sec *section) {
 	near, hint := suggestKey(rows, prefix, e.name)
-	expected := ""
+	name, expected := keyOnly(e.name), ""
 	if near != "" {
 		sec.meant[prefix+near] = true
 		hint = didYouMean(near)
@@ -169,7 +169,26 @@ func (d *decoder) unknown(e entry, rows []row, prefix string, sec *section) {
 		}
 		expected = "one of " + strings.Join(names, ", ")
 	}
-	d.fail(e.key, Error{Key: sec.path(prefix + e.name), Msg: "unknown key", Found: quote(e.name), Expected: expected, Hint: hint})
+	if prefix == saslPrefix && near == "" && hint == "" { // what is nothing like a key may be the password
+		d.fail(e.key, Error{Key: strings.TrimSuffix(sec.path(prefix), "."), Msg: "unknown key", Found: "a key (not shown)", Expected: expected})
+		return
+	}
+	d.fail(e.key, Error{Key: sec.path(prefix + name), Msg: "unknown key", Found: quote(name), Expected: expected, Hint: hint})
+}
+
+// saslPrefix begins the names of the rows that are about passwords.
+const saslPrefix = "sasl."
+
+// keyOnly is the front of a key that may be one: in password:hunter2 and "password=hunter2" the value became part
+// of the key.
+func keyOnly(name string) string {
+	end := strings.IndexFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_-.", r)
+	})
+	if end < 0 {
+		return name
+	}
+	return name[:end] + "..."
 }
 
 // find gives the row of that name, or nil.

@@ -6,7 +6,18 @@ import (
 )
 
 // expandError is a mistake in a ${...}, with a way to mend it.
-type expandError struct{ msg, hint string }
+type expandError struct {
+	msg, hint string
+	quotes    bool // msg and hint quote what stands between the braces
+}
+
+// hidden is the mistake without what stands between the braces, which may be a password as a default.
+func (e *expandError) hidden() *expandError {
+	if !e.quotes {
+		return e
+	}
+	return &expandError{msg: "this is no form of a variable (not shown)", hint: "write ${NAME}, ${NAME:-default} or ${NAME:?message}, or $${ for the characters ${"}
+}
 
 // expand puts the variables of the environment into one scalar value:
 //
@@ -30,7 +41,7 @@ func expand(s string, env func(string) (string, bool)) (string, *expandError) {
 		case strings.HasPrefix(s[i:], "${"):
 			end := strings.IndexByte(s[i:], '}')
 			if end < 0 {
-				return "", &expandError{"${ without a closing }", "write $${ for the characters ${"}
+				return "", &expandError{msg: "${ without a closing }", hint: "write $${ for the characters ${"}
 			}
 			v, err := variable(s[i+2:i+end], env)
 			if err != nil {
@@ -54,19 +65,19 @@ func variable(expr string, env func(string) (string, bool)) (string, *expandErro
 	}
 	name, rest := expr[:n], expr[n:]
 	if name == "" {
-		return "", &expandError{fmt.Sprintf("${%s} names no variable", expr),
-			"write ${NAME}, with letters, digits and _, or $${ for the characters ${"}
+		return "", &expandError{msg: fmt.Sprintf("${%s} names no variable", expr), quotes: true,
+			hint: "write ${NAME}, with letters, digits and _, or $${ for the characters ${"}
 	}
 	value, set := env(name)
 	switch {
 	case rest == "":
 		if !set {
-			return "", &expandError{"variable " + name + " is not set",
-				fmt.Sprintf("set it in the environment, or give a default: ${%s:-default}", name)}
+			return "", &expandError{msg: "variable " + name + " is not set",
+				hint: fmt.Sprintf("set it in the environment, or give a default: ${%s:-default}", name)}
 		}
 		return value, nil
 	case strings.Contains(rest, "${"):
-		return "", &expandError{fmt.Sprintf("a variable within ${%s...}", name), "a default is plain text; variables do not nest"}
+		return "", &expandError{msg: fmt.Sprintf("a variable within ${%s...}", name), hint: "a default is plain text; variables do not nest"}
 	case strings.HasPrefix(rest, ":-"):
 		if value == "" {
 			return strings.ReplaceAll(rest[2:], "$$", "$"), nil
@@ -78,12 +89,12 @@ func variable(expr string, env func(string) (string, bool)) (string, *expandErro
 			if rest[2:] != "" {
 				msg += ": " + strings.ReplaceAll(rest[2:], "$$", "$")
 			}
-			return "", &expandError{msg, "set it in the environment"}
+			return "", &expandError{msg: msg, hint: "set it in the environment"}
 		}
 		return value, nil
 	}
-	return "", &expandError{fmt.Sprintf("${%s} is no form of a variable", expr),
-		fmt.Sprintf("write ${%s}, ${%s:-default} or ${%s:?message}", name, name, name)}
+	return "", &expandError{msg: fmt.Sprintf("${%s} is no form of a variable", expr), quotes: true,
+		hint: fmt.Sprintf("write ${%s}, ${%s:-default} or ${%s:?message}", name, name, name)}
 }
 
 func isNameByte(c byte, first bool) bool {

@@ -59,7 +59,7 @@ func (d *decoder) item(r *row, text string, s scalar, n *yaml.Node, key string) 
 		expected = "a pattern such as /var/log/app/*.log or /var/log/**/*.log"
 	}
 	if wrong != "" {
-		return "", d.refuse(n, key, Error{Msg: wrong, Found: s.found(), Expected: expected, Hint: hint})
+		return "", d.refuse(n, key, Error{Msg: wrong, Found: withoutLogins(s.found()), Expected: expected, Hint: hint})
 	}
 	return text, true
 }

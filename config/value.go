@@ -48,11 +48,18 @@ func (d *decoder) scalar(n *yaml.Node, key, want string, secret bool) (scalar, b
 	switch v.ShortTag() {
 	case "!!str", "!!int", "!!float", "!!bool", "!!timestamp":
 	default:
-		d.fail(n, Error{Key: key, Msg: "YAML tags are not read", Found: quote(v.Tag), Expected: want, Hint: "take the tag out"})
+		e := Error{Key: key, Msg: "YAML tags are not read", Found: quote(v.Tag), Expected: want, Hint: "take the tag out"}
+		if secret {
+			e.Found, e.Hint = "a word that begins with ! (not shown)", "put a value that begins with ! in quotes"
+		}
+		d.fail(n, e)
 		return scalar{}, false
 	}
 	text, err := expand(v.Value, d.env)
 	if err != nil {
+		if secret {
+			err = err.hidden()
+		}
 		d.fail(n, Error{Key: key, Msg: err.msg, Expected: want, Hint: err.hint})
 		return scalar{}, false
 	}
@@ -190,7 +197,11 @@ func (d *decoder) enum(r *row, s scalar, n *yaml.Node, key string, dst *string) 
 	if meant == "" {
 		meant = nearest(s.text, r.values)
 	}
-	return d.refuse(n, key, Error{Msg: "unknown value", Found: s.found(), Expected: r.want(), Hint: didYouMean(meant)})
+	found := s.found()
+	if meant == "" && parent(r.name) == saslPrefix { // what is nothing like a mechanism may be the password
+		found = "a text (not shown)"
+	}
+	return d.refuse(n, key, Error{Msg: "unknown value", Found: found, Expected: r.want(), Hint: didYouMean(meant)})
 }
 
 // number checks the bounds and stores the number by the type of dst.

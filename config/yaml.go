@@ -70,9 +70,14 @@ func separatorLine(data []byte) int {
 // the line where the enclosing block begins, or the one before the mistake.
 var yamlPrefix = regexp.MustCompile(`^yaml: (line \d+: )?`)
 
+// anchorName is the only text of the file that the messages quote: a password that begins with * is taken for
+// an alias.
+var anchorName = regexp.MustCompile(`(?s)anchor '.*'`)
+
 // syntaxError says where the YAML itself is broken.
 func syntaxError(file string, data []byte, err error) *Error {
 	msg := yamlPrefix.ReplaceAllString(err.Error(), "")
+	msg = anchorName.ReplaceAllString(msg, "anchor")
 	line := brokenLine(data)
 	text := lineOf(data, line)
 	indent, _ := leading(text, " \t")
