@@ -85,7 +85,7 @@ func (l *loader) checkBrokers() {
 
 // checkRequired reports what a source lacks.
 func (l *loader) checkRequired(sec *sourceSection) {
-	if deref(sec.node).Content == nil {
+	if v := deref(sec.node); v.Kind != yaml.MappingNode || v.ShortTag() != "!!map" {
 		return // no mapping: reported already
 	}
 	for i := range sourceRows {
