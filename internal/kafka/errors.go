@@ -98,7 +98,7 @@ func (p *Producer) brokerError(code sarama.KError, message *string, broker strin
 	f := factOf(code)
 	var err error = code
 	if message != nil && *message != "" {
-		err = errors.New(bounded(*message))
+		err = errors.New(bounded(p.secrets.clean(*message)))
 	}
 	return &Error{Class: f.class, Kafka: f.name, Topic: p.conf.Topic, Broker: broker, Err: err, code: code}
 }

@@ -373,7 +373,7 @@ func (p *Producer) result(l *link, partition int32, block *sarama.ProduceRespons
 	for _, re := range block.RecordErrors {
 		message := ""
 		if re.BatchIndexErrorMessage != nil {
-			message = bounded(*re.BatchIndexErrorMessage)
+			message = bounded(p.secrets.clean(*re.BatchIndexErrorMessage))
 		}
 		out.RecordErrors = append(out.RecordErrors, RecordError{Index: int(re.BatchIndex), Message: message})
 	}

@@ -2,9 +2,14 @@ package kafka
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -25,40 +30,70 @@ type SASL struct {
 // secrets holds what must never stand in an error or a log.
 type secrets struct {
 	mu    sync.Mutex
-	known []string
+	known []secret
+}
+
+// secret is a password or token, with the forms in which a broker or a proxy may repeat it, the longest first.
+type secret struct {
+	text  string
+	forms []string
 }
 
 // remember adds a secret. The last few are kept: an old password may still stand in a late error.
-func (s *secrets) remember(secret string) {
-	if secret == "" {
+func (s *secrets) remember(text string) {
+	if text == "" {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, k := range s.known {
-		if k == secret {
-			return
-		}
+	if slices.ContainsFunc(s.known, func(k secret) bool { return k.text == text }) {
+		return
 	}
-	s.known = append(s.known, secret)
+	quoted := strconv.Quote(text)
+	forms := append(base64Forms(text), text, quoted[1:len(quoted)-1], url.QueryEscape(text), url.PathEscape(text), hex.EncodeToString([]byte(text)))
+	slices.SortStableFunc(forms, func(a, b string) int { return len(b) - len(a) })
+	s.known = append(s.known, secret{text, forms})
 	if len(s.known) > 4 {
 		s.known = s.known[1:]
 	}
 }
 
-// scrub gives the error back, without its secrets should it hold any.
-func (s *secrets) scrub(err error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	text := err.Error()
-	clean := text
-	for _, k := range s.known {
-		clean = strings.ReplaceAll(clean, k, "***")
+// base64Forms is how a text stands in a message that is written in base64, wherever it begins in it: without the
+// letters that it shares with its neighbours.
+func base64Forms(text string) (forms []string) {
+	for before := range 3 {
+		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			all := enc.EncodeToString(append(make([]byte, before), text...))
+			from, to := (before*8+5)/6, (before+len(text))*8/6
+			if to-from > 5 { // a shorter one may stand anywhere
+				forms = append(forms, all[from:to])
+			}
+		}
 	}
+	return forms
+}
+
+// scrub gives the error back, without its secrets should it hold any, and not longer than maxWords: it
+// may hold what a broker says.
+func (s *secrets) scrub(err error) error {
+	text := err.Error()
+	clean := bounded(s.clean(text))
 	if clean == text {
 		return err
 	}
 	return errors.New(clean)
+}
+
+// clean takes the secrets out of a text.
+func (s *secrets) clean(text string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.known {
+		for _, form := range k.forms {
+			text = strings.ReplaceAll(text, form, "***")
+		}
+	}
+	return text
 }
 
 // login puts the credentials of one connection into a sarama configuration.
