@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/bmatcuk/doublestar/v4"
 
@@ -65,7 +66,7 @@ func statFile(path string) (*DiskFile, error) {
 	if err != nil || !st.Mode().IsRegular() {
 		return nil, err
 	}
-	f, err := os.Open(path)
+	f, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -73,10 +74,16 @@ func statFile(path string) (*DiskFile, error) {
 	if err == nil {
 		st, err = f.Stat()
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err = errors.Join(err, f.Close()); err != nil || !st.Mode().IsRegular() {
 		return nil, err
 	}
 	return &DiskFile{Path: path, ID: id, Size: st.Size()}, nil
+}
+
+// openFile opens a file that was a regular one a moment ago: whoever owns the folder may have put a link or
+// a pipe there since.
+func openFile(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 }
 
 // Compare says for each file on disk which of its lines neither the topic nor a failure log holds. All
@@ -158,7 +165,7 @@ func (f *file) compare(head, windowed bool) error {
 	if len(holes) == 0 {
 		return nil
 	}
-	r, err := os.Open(f.disk.Path)
+	r, err := openFile(f.disk.Path)
 	if err != nil {
 		return fmt.Errorf("files: %w", err)
 	}

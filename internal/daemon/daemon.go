@@ -70,6 +70,7 @@ func (d *Daemon) open() error {
 			return err
 		}
 	}
+	warnHardlinks(protectedHardlinks, func(s string) { d.log.Warn(s) })
 	pool := batch.NewPool(sharedPool)
 	for i := range d.cfg.Sources {
 		p, err := d.newPipeline(&d.cfg.Sources[i], pool)

@@ -53,7 +53,8 @@ const (
 	KindFIFO
 	KindSocket
 	KindDevice
-	KindOutside // not below the root
+	KindOutside     // not below the root
+	KindForeignLink // the way to the root leads over a link of another user
 )
 
 // String names the kind as a sentence about the path goes on.
@@ -69,6 +70,8 @@ func (k Kind) String() string {
 		return "is a socket"
 	case KindDevice:
 		return "is a device"
+	case KindForeignLink:
+		return "lies behind a symbolic link that belongs to another user (see follow_symlinks)"
 	case KindOutside:
 		return "is outside of the folder that its pattern starts from"
 	}
@@ -106,7 +109,8 @@ func kindOf(mode fs.FileMode) (kind Kind, ok bool) {
 }
 
 // Root is the folder that a pattern starts from; files below it are opened without following
-// symbolic links. The path to the root itself is the administrator's and may contain some.
+// symbolic links. The path to the root itself is the administrator's and may contain some, if they
+// belong to root or to this user: in a folder of the application, "/srv/app/logs" may become one.
 type Root struct {
 	Dir    string // absolute and clean
 	Follow bool   // symbolic links are allowed below it, and out of it

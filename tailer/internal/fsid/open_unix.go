@@ -49,14 +49,6 @@ func openSteps(root *Root, rel, path string) (*os.File, error) {
 	return newFile(fd, path, err)
 }
 
-func openRoot(root *Root) (int, error) {
-	dir, err := retry(func() (int, error) { return unix.Open(root.Dir, dirFlags, 0) })
-	if err != nil {
-		return -1, &os.PathError{Op: "open", Path: root.Dir, Err: err}
-	}
-	return dir, nil
-}
-
 // linkError tells a symbolic link from other reasons why name could not be opened: systems differ in
 // what they answer.
 func linkError(dir int, name, path string, err error) error {
