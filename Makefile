@@ -3,7 +3,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz bench e2e chaos soak demo generate ci
+.PHONY: help build test race lint fuzz vuln bench e2e chaos soak demo generate ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ lint: ## golangci-lint, with the import table as rules (installs it when missing
 
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	bash .ci/fuzz $(or $(FUZZTIME),10s)
+
+vuln: ## known vulnerabilities in what we import and call (its database needs the internet)
+	go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
 
 bench: ## shiplog beside a naive shipper, on the same broker in the same run
 	go run ./bench
