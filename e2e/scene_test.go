@@ -347,11 +347,10 @@ func mended(t *testing.T) {
 			}
 			if n.Running() {
 				_ = n.Resume() // in case it was paused
-				continue
 			}
-			if err := n.Start(); err != nil {
-				t.Error(err)
-			}
+		}
+		if err := startNodes(c.Nodes...); err != nil {
+			t.Error(err)
 		}
 	})
 }

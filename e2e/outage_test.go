@@ -1,0 +1,200 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestAllBrokersDown takes the whole cluster away from a shiplog that runs, and from one that starts meanwhile
+// and has two useless seeds in its configuration.
+func TestAllBrokersDown(t *testing.T) {
+	c := cluster(t)
+	mended(t)
+	down := time.Duration(pick(8, 60)) * time.Second
+	s := newScene(t, fmt.Sprintf("all brokers down for %v", down), spec{
+		modes: []string{"sync", "callback", "spool", "async"}, rate: 2000, topic: stamped})
+	late := newScene(t, "all brokers down at the start, a wrong and a silent one among the seeds", spec{
+		modes: []string{"sync", "callback", "async"}, rate: 2000, topic: stamped,
+		brokers: append([]string{closedPort(t), silentPort(t)}, c.Proxied()...)})
+	s.start()
+	s.write()
+	s.flowing(1000)
+	before := s.d.resident()
+	for _, n := range c.Nodes {
+		n.Kill()
+	}
+	gone := time.Now()
+	late.start()
+	late.write()
+	pass(down / 4) // what was in flight has failed by now
+	waiting, spooled := total(s.failures("callback")), total(s.failures("spool"))
+	peak := s.d.peak(down * 3 / 4)
+	s.outageKept(waiting, spooled)
+	flat(t, s.d, before, peak)
+	if err := startNodes(c.Nodes...); err != nil {
+		t.Fatal(err)
+	}
+	back := s.served(2, c.Plain()...)
+	s.resumed(gone, back)
+	late.resumed(gone, late.served(2, c.Plain()...))
+	s.flowing(1000)
+	late.flowing(1000)
+	whole(t)
+	s.reckonByContract(fmt.Sprintf("VmRSS %d MiB before, at most %d MiB while down", before>>20, peak>>20))
+	late.reckonByContract("")
+}
+
+// outageKept checks what the two ways of on_outage did with the lines of an outage.
+func (s *scene) outageKept(waiting, spooled int) {
+	s.t.Helper()
+	if n := total(s.failures("callback")); n != waiting {
+		s.t.Errorf("on_outage: wait: the failure log grew from %d to %d lines while nothing could be sent", waiting, n)
+	}
+	classes := s.failures("spool")
+	if n := total(classes); n < spooled+s.spec.rate {
+		s.t.Errorf("on_outage: spool: the failure log grew from %d to %d lines only", spooled, n)
+	}
+	if classes["retriable"] < spooled {
+		s.t.Errorf("on_outage: spool: the failure log holds %v, want retriable ones", classes)
+	}
+}
+
+// TestSilentBroker stops one broker of three with SIGSTOP: it still accepts and never answers.
+func TestSilentBroker(t *testing.T) {
+	c := cluster(t)
+	mended(t)
+	hang := time.Duration(pick(8, 60)) * time.Second
+	s := newScene(t, fmt.Sprintf("a broker that accepts and never answers (SIGSTOP) for %v", hang), spec{
+		modes: []string{"sync", "callback", "leader", "async"}, rate: 2000, topic: stamped, kafka: "request_timeout: 2s"})
+	s.start()
+	s.write()
+	s.flowing(1000)
+	before := s.d.resident()
+	n, partition := s.source("sync").topic.leaderOf(c)
+	var others []string
+	for _, o := range c.Nodes {
+		if o != n {
+			others = append(others, o.Plain)
+		}
+	}
+	if err := n.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	paused := time.Now()
+	s.served(2, others...)
+	elected := time.Now()
+	t.Logf("partition %d of sync has its next leader after %v", partition, elected.Sub(paused).Round(time.Millisecond))
+	peak := s.d.peak(time.Until(paused.Add(hang)))
+	if err := n.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	back := time.Now()
+	sync := s.source("sync")
+	t.Logf("sync: the next record %v after the election", sync.topic.nextRecord(paused.Add(time.Second)).Sub(elected).Round(time.Millisecond))
+	s.resumed(back, back)
+	flat(t, s.d, before, peak)
+	whole(t)
+	s.flowing(1000)
+	s.reckonByContract(fmt.Sprintf("VmRSS %d MiB before, at most %d MiB meanwhile", before>>20, peak>>20))
+}
+
+// TestUselessSeeds starts with a wrong and a silent broker before the good ones.
+func TestUselessSeeds(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, "a wrong and a silent broker among the seeds", spec{rate: 500, topic: stamped,
+		brokers: append([]string{closedPort(t), silentPort(t)}, cluster(t).Proxied()...)})
+	s.write()
+	begun := time.Now()
+	s.start()
+	s.resumed(begun, time.Now())
+	s.reckonByContract("")
+}
+
+// closedPort is an address where nobody listens.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// silentPort is the address of a listener that accepts, reads and never answers.
+func silentPort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() }) // whatever came in ends with the process
+	go func() {
+		var held []net.Conn
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				for _, conn := range held {
+					_ = conn.Close()
+				}
+				return
+			}
+			held = append(held, conn)
+		}
+	}()
+	return l.Addr().String()
+}
+
+// resident is how many bytes of memory the process holds (VmRSS).
+func (d *daemon) resident() (bytes int64) {
+	d.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.cmd.Process.Pid))
+	if err != nil {
+		d.t.Fatalf("shiplog is gone: %v", err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &bytes); err == nil {
+			return bytes << 10
+		}
+	}
+	d.t.Fatal("no VmRSS in the status of the process")
+	return 0
+}
+
+// peak is the most memory that the process holds during that time.
+func (d *daemon) peak(during time.Duration) (most int64) {
+	d.t.Helper()
+	for end := time.Now().Add(during); ; pass(50 * time.Millisecond) {
+		most = max(most, d.resident())
+		if time.Now().After(end) {
+			return most
+		}
+	}
+}
+
+// outageMemory is what a fault may cost: the whole pool (8 MiB shared, and one line of each source), the same
+// once more for what is encoded, and as much for the collector.
+const outageMemory = 32 << 20
+
+func flat(t *testing.T, d *daemon, before, peak int64) {
+	t.Helper()
+	t.Logf("VmRSS: %d KiB before, at most %d KiB meanwhile", before>>10, peak>>10)
+	if peak > before+outageMemory {
+		t.Errorf("VmRSS grew from %d to %d MiB, want at most %d more", before>>20, peak>>20, outageMemory>>20)
+	}
+	if d.ended() {
+		t.Error("shiplog has ended")
+	}
+}
+
+// total adds up the lines of all classes.
+func total(classes map[string]int) (n int) {
+	for _, m := range classes {
+		n += m
+	}
+	return n
+}
