@@ -17,6 +17,9 @@ const (
 	metadataEvery = 5 * time.Minute // when nothing is wrong
 	minBackoff    = 100 * time.Millisecond
 	maxBackoff    = 2 * time.Second
+	// openingLook is when to look again while a connection is being opened: a leader that accepts and
+	// then says nothing is soon not the leader any more.
+	openingLook = time.Second
 	// staleTries is how often metadata that still name the refusing leader are taken for outdated.
 	staleTries = 4
 )
@@ -138,10 +141,10 @@ func (m *manager) refresh(ctx context.Context) {
 	})
 }
 
-// candidates are the brokers to ask, in a random order.
+// candidates are the brokers to ask, each once, in a random order.
 func (m *manager) candidates() []string {
-	all := slices.Clone(m.p.conf.Brokers)
-	for _, b := range m.brokers {
+	var all []string
+	for _, b := range slices.Concat(m.p.conf.Brokers, m.brokers) {
 		if !slices.Contains(all, b) {
 			all = append(all, b)
 		}
@@ -177,6 +180,9 @@ func (m *manager) apply(ctx context.Context, meta *sarama.MetadataResponse, brok
 	m.countPartitions(len(partitions))
 	wanted, wait := m.assign(partitions, addrs)
 	m.connect(ctx, wanted)
+	if m.opening() {
+		wait = sooner(wait, openingLook)
+	}
 	if wait > 0 {
 		m.schedule(wait)
 	} else {
@@ -304,6 +310,16 @@ func (m *manager) connect(ctx context.Context, wanted map[string]bool) {
 			m.post(func() { m.ended(l, err) })
 		})
 	}
+}
+
+// opening says that a connection is not there yet.
+func (m *manager) opening() bool {
+	for _, l := range m.links {
+		if !l.up {
+			return true
+		}
+	}
+	return false
 }
 
 // opened makes a new connection known to those who send.

@@ -211,3 +211,55 @@ func TestAnotherBrokerIsAskedBesideASilentOne(t *testing.T) {
 		t.Fatal("not ready")
 	}
 }
+
+// A silent broker must not hide that the others are back: they are asked again while it is waited for.
+func TestBrokersThatReturnAreSeenBesideASilentOne(t *testing.T) {
+	c := cluster(t, 1)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	f := &faults{}
+	refused := make(chan struct{})
+	var once sync.Once
+	f.onDial(func(addr string) error {
+		var err error
+		if addr != silent.Addr().String() {
+			once.Do(func() { close(refused); err = errCut })
+		}
+		return err
+	})
+	conf := settings(append(c.ListenAddrs(), silent.Addr().String()))
+	conf.DialTimeout, conf.Dial = 2*patience, f.dial
+	p := start(t, conf)
+	<-refused
+	ready(t, p, 1)
+}
+
+// A leader that accepts and says nothing keeps the connection to it from being opened. That another
+// one leads by then must be seen all the same.
+func TestAMovedLeaderIsFollowedWhileTheOldOneIsSilent(t *testing.T) {
+	c := cluster(t, 1, kfake.NumBrokers(2))
+	if err := c.MoveTopicPartition(topic, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	old := c.ListenAddrs()[0]
+	hung := make(chan struct{}, 100)
+	conf := settings(c.ListenAddrs()[1:])
+	conf.DialTimeout = 2 * patience
+	conf.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if addr != old {
+			return dialer(ctx, network, addr)
+		}
+		hung <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	p := start(t, conf)
+	<-hung
+	if err := c.MoveTopicPartition(topic, 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	ready(t, p, 1)
+}

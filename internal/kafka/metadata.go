@@ -9,9 +9,14 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// askNext is how long one broker is waited for before another one is asked beside it, so that a
-// broker that swallows packets does not delay what the others know.
-const askNext = 250 * time.Millisecond
+const (
+	// askNext is how long one broker is waited for before another one is asked beside it, so that a
+	// broker that swallows packets does not delay what the others know.
+	askNext = 250 * time.Millisecond
+	// askAgain is how long after that those that failed are asked once more: they may come back while
+	// a silent one is still waited for.
+	askAgain = time.Second
+)
 
 // asked is one broker's answer.
 type asked struct {
@@ -21,24 +26,25 @@ type asked struct {
 }
 
 // fetchMetadata asks the brokers about our topic, one after the other and overlapping, until one
-// answers. The connection is its own and is closed after it: a leader that has stalled holds up
-// neither the question nor the batches of the others.
+// answers, or each has failed. The connection is its own and is closed after it: a leader that has
+// stalled holds up neither the question nor the batches of the others.
 func (p *Producer) fetchMetadata(ctx context.Context, addrs []string) (*sarama.MetadataResponse, string, *Error) {
 	ctx, cancel := context.WithCancel(ctx)
 	answers := make(chan asked)
-	running, next := 0, 0
+	running := 0
 	defer func() {
 		cancel()
 		for ; running > 0; running-- {
 			<-answers
 		}
 	}()
+	next := addrs
 	ask := func() {
-		if next == len(addrs) {
+		if len(next) == 0 {
 			return
 		}
-		addr := addrs[next]
-		next++
+		addr := next[0]
+		next = next[1:]
 		running++
 		go func() {
 			meta, err := p.askBroker(ctx, addr)
@@ -46,7 +52,13 @@ func (p *Producer) fetchMetadata(ctx context.Context, addrs []string) (*sarama.M
 		}()
 	}
 	var worst *Error
-	for ask(); running > 0; {
+	var again []string // have failed, and may be asked once more
+	failed := make(map[string]bool, len(addrs))
+	for ask(); ; {
+		pause := askNext
+		if len(next) == 0 {
+			pause = askAgain
+		}
 		select {
 		case a := <-answers:
 			running--
@@ -54,12 +66,18 @@ func (p *Producer) fetchMetadata(ctx context.Context, addrs []string) (*sarama.M
 				return a.meta, a.broker, nil
 			}
 			worst = telling(worst, p.connectError(a.broker, a.err))
-			ask()
-		case <-time.After(askNext):
-			ask()
+			failed[a.broker] = true
+			if len(failed) == len(addrs) {
+				return nil, "", worst
+			}
+			again = append(again, a.broker)
+		case <-time.After(pause):
+			if len(next) == 0 {
+				next, again = again, nil
+			}
 		}
+		ask()
 	}
-	return nil, "", worst
 }
 
 // telling is the error that says more: what a person has to mend before what may pass by itself.
