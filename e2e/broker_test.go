@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -122,16 +121,16 @@ func startNodes(nodes ...*kafka.Node) error {
 	return errors.Join(errs...)
 }
 
-// served waits until each partition of the scene's topics has a leader that answers, and as many replicas in
-// sync, and gives that moment. It asks these brokers only, each time anew: a client that lives on would
-// hold its questions back after failures.
-func (s *scene) served(inSync int, ask ...string) (at time.Time) {
+// led waits until each partition of the scene's topics has a leader, another one than that node, and as many
+// replicas in sync, and gives that moment. It asks these brokers only, each time anew: a client that lives
+// on would hold its questions back after failures.
+func (s *scene) led(not *kafka.Node, inSync int, ask ...string) (at time.Time) {
 	s.t.Helper()
 	var names []string
 	for _, src := range s.sources {
 		names = append(names, src.topic.name)
 	}
-	until(s.t, "the topics to be served", func() bool {
+	until(s.t, "leaders", func() bool {
 		ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Second)
 		defer cancel()
 		cl, err := kgo.NewClient(kgo.SeedBrokers(ask...))
@@ -139,21 +138,19 @@ func (s *scene) served(inSync int, ask ...string) (at time.Time) {
 			s.t.Fatal(err)
 		}
 		defer cl.Close()
-		admin := kadm.NewClient(cl)
 		at = time.Now()
-		topics, err := admin.ListTopics(ctx, names...)
+		topics, err := kadm.NewClient(cl).ListTopics(ctx, names...)
 		if err != nil {
 			return false
 		}
 		for _, tp := range topics {
 			for _, p := range tp.Partitions {
-				if p.Leader < 0 || len(p.ISR) < inSync {
+				if p.Leader < 0 || not != nil && int(p.Leader) == not.ID || len(p.ISR) < inSync {
 					return false
 				}
 			}
 		}
-		ends, err := admin.ListEndOffsets(ctx, names...)
-		return errors.Join(err, ends.Error()) == nil
+		return len(topics) == len(names)
 	})
 	return at
 }
@@ -177,26 +174,26 @@ func (tp *topic) nextRecord(after time.Time) (at time.Time) {
 	return at
 }
 
-// resumed checks that each source goes on soon enough after its topic was served again, and says how soon.
-func (s *scene) resumed(down, served time.Time) {
+// resumed checks that each source goes on soon enough after something came back, and says how soon.
+func (s *scene) resumed(what string, down, back time.Time) {
 	s.t.Helper()
 	for _, src := range s.sources {
-		took := max(0, src.topic.nextRecord(down).Sub(served))
-		s.t.Logf("%s: the next record %v after the return (%s)", src.name, took.Round(time.Millisecond), s.fault)
+		took := src.topic.nextRecord(down).Sub(back)
+		s.t.Logf("%s: the next record %v after %s (%s)", src.name, took.Round(time.Millisecond), what, s.fault)
 		if took > 5*time.Second {
-			s.t.Errorf("%s: the next record came %v after the return, want at most 5 s", src.name, took)
+			s.t.Errorf("%s: the next record came %v after %s, want at most 5 s", src.name, took, what)
 		}
 	}
 }
 
 // leaderOf gives the node that leads the partition with most records of the topic.
-func (tp *topic) leaderOf(c *kafka.Cluster) (n *kafka.Node, partition int32) {
+func (tp *topic) leaderOf(c *kafka.Cluster) *kafka.Node {
 	tp.t.Helper()
 	ends, err := tp.admin.ListEndOffsets(tp.t.Context(), tp.name)
 	if err := errors.Join(err, ends.Error()); err != nil {
 		tp.t.Fatal(err)
 	}
-	most := int64(-1)
+	most, partition := int64(-1), int32(0)
 	ends.Each(func(o kadm.ListedOffset) {
 		if o.Offset > most {
 			most, partition = o.Offset, o.Partition
@@ -208,7 +205,7 @@ func (tp *topic) leaderOf(c *kafka.Cluster) (n *kafka.Node, partition int32) {
 	}
 	leader := topics[tp.name].Partitions[partition].Leader
 	if leader < 0 {
-		tp.t.Fatal(fmt.Errorf("partition %d of %s has no leader", partition, tp.name))
+		tp.t.Fatalf("partition %d of %s has no leader", partition, tp.name)
 	}
-	return c.Node(leader), partition
+	return c.Node(leader)
 }

@@ -38,9 +38,9 @@ func TestAllBrokersDown(t *testing.T) {
 	if err := startNodes(c.Nodes...); err != nil {
 		t.Fatal(err)
 	}
-	back := s.served(2, c.Plain()...)
-	s.resumed(gone, back)
-	late.resumed(gone, late.served(2, c.Plain()...))
+	started := time.Now()
+	s.resumed("the election", gone, s.led(nil, 2, c.Plain()...))
+	late.resumed("the start of the last broker", gone, started)
 	s.flowing(1000)
 	late.flowing(1000)
 	whole(t)
@@ -74,7 +74,7 @@ func TestSilentBroker(t *testing.T) {
 	s.write()
 	s.flowing(1000)
 	before := s.d.resident()
-	n, partition := s.source("sync").topic.leaderOf(c)
+	n := s.source("sync").topic.leaderOf(c)
 	var others []string
 	for _, o := range c.Nodes {
 		if o != n {
@@ -85,17 +85,13 @@ func TestSilentBroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	paused := time.Now()
-	s.served(2, others...)
-	elected := time.Now()
-	t.Logf("partition %d of sync has its next leader after %v", partition, elected.Sub(paused).Round(time.Millisecond))
+	elected := s.led(n, 2, others...)
+	t.Logf("elections after %v", elected.Sub(paused).Round(time.Millisecond))
 	peak := s.d.peak(time.Until(paused.Add(hang)))
+	s.resumed("the election", elected, elected)
 	if err := n.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	back := time.Now()
-	sync := s.source("sync")
-	t.Logf("sync: the next record %v after the election", sync.topic.nextRecord(paused.Add(time.Second)).Sub(elected).Round(time.Millisecond))
-	s.resumed(back, back)
 	flat(t, s.d, before, peak)
 	whole(t)
 	s.flowing(1000)
@@ -110,7 +106,7 @@ func TestUselessSeeds(t *testing.T) {
 	s.write()
 	begun := time.Now()
 	s.start()
-	s.resumed(begun, time.Now())
+	s.resumed("the start", begun, time.Now())
 	s.reckonByContract("")
 }
 
