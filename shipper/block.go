@@ -38,7 +38,9 @@ type part struct {
 	err *kafka.Error
 	// attempts is how many requests carried these records for which the broker may answer.
 	attempts int
-	park     backoff
+	// repeat says that a batch with these records may have been written, and was refused after that.
+	repeat bool
+	park   backoff
 
 	after after // the record that was added last
 	room  int   // bytes kept free in rb for headers

@@ -100,7 +100,7 @@ func (p *part) halves() []*part {
 
 // cut makes a part of the records i to j-1.
 func (p *part) cut(i, j int) *part {
-	c := &part{blk: p.blk, rb: p.rb.Slice(i, j), lines: p.lines[i:j], sticky: p.sticky, hunt: p.hunt, attempts: p.attempts}
+	c := &part{blk: p.blk, rb: p.rb.Slice(i, j), lines: p.lines[i:j], sticky: p.sticky, hunt: p.hunt, attempts: p.attempts, repeat: p.repeat}
 	c.rb.Tag = c
 	p.blk.stamp.stamp(c)
 	return c

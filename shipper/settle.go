@@ -10,10 +10,11 @@ import (
 // result decides what a part's result means, as far as all modes agree; the rest is the mode's.
 func (s *Source) result(now time.Time, p *part, res kafka.Result) {
 	s.sending--
+	p.repeat = p.repeat || res.PossibleRepeat
 	switch {
 	case res.Err == nil:
 		s.passed(now, p)
-		if res.PossibleRepeat {
+		if p.repeat {
 			s.account.mayRepeat(int64(len(p.lines)))
 		}
 		h := p.hunt

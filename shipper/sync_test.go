@@ -241,3 +241,20 @@ func TestPossibleRepeatsAreCounted(t *testing.T) {
 		}
 	})
 }
+
+// What is cut from a batch that may have been written before it was refused may be there twice, too.
+func TestPossibleRepeatsAreCountedThroughARefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeFile("/log/a.log")
+		r := newRig(t, settings(config.ModeSync), 1, f.block(numbered(0, 7)...), f.block(numbered(7, 9)...))
+		r.producer.answer = func(rb *kafka.RecordBatch) kafka.Result {
+			if rb.Len() == 7 {
+				return kafka.Result{Err: tooLarge, PossibleRepeat: true}
+			}
+			return kafka.Result{}
+		}
+		if a := r.mustRun(); a.PossibleRepeats != 7 || a.Delivered != 9 {
+			t.Errorf("account: %v, want 7 possible repeats of 9 delivered", a)
+		}
+	})
+}
