@@ -75,17 +75,11 @@ func TestSilentBroker(t *testing.T) {
 	s.flowing(1000)
 	before := s.d.resident()
 	n := s.source("sync").topic.leaderOf(c)
-	var others []string
-	for _, o := range c.Nodes {
-		if o != n {
-			others = append(others, o.Plain)
-		}
-	}
 	if err := n.Pause(); err != nil {
 		t.Fatal(err)
 	}
 	paused := time.Now()
-	elected := s.led(n, 2, others...)
+	elected := s.led(n, 2, others(c, n)...)
 	t.Logf("elections after %v", elected.Sub(paused).Round(time.Millisecond))
 	peak := s.d.peak(time.Until(paused.Add(hang)))
 	s.resumed("the election", elected, elected)
