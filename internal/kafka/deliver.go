@@ -26,6 +26,7 @@ type delivery struct {
 	started  time.Time
 	open     []*shipment
 	failures int
+	unsent   bool // the last attempt sent nothing: brokers gave no producer id
 	waiting  bool // OnRetry was told that there is no leader
 }
 
@@ -87,6 +88,7 @@ func (d *delivery) attempt(ctx context.Context) (tried bool, worst *Error) {
 	now := make(map[*RecordBatch]*shipment)
 	var send []*RecordBatch
 	taken := make(map[int32]bool)
+	d.unsent = true
 	for _, s := range d.open {
 		if taken[s.rb.Partition] {
 			continue
@@ -95,6 +97,7 @@ func (d *delivery) attempt(ctx context.Context) (tried bool, worst *Error) {
 		if err := d.p.sequences.stamp(ctx, s.rb); err != nil {
 			s.err, worst = err, telling(worst, err)
 			tried = tried || err.code != sarama.ErrNoError || err.Class.OfSource() // somebody said no
+			d.unsent = d.unsent && !err.Class.OfSource()
 			continue
 		}
 		s.rb.frozen.sends++
@@ -106,7 +109,7 @@ func (d *delivery) attempt(ctx context.Context) (tried bool, worst *Error) {
 		if !r.Attempted {
 			rb.frozen.sends--
 		} else {
-			s.tried = true
+			s.tried, d.unsent = true, false
 		}
 		if d.p.sequences.judge(rb, &r) != again {
 			*s.result = r
@@ -205,7 +208,12 @@ func (d *delivery) tell(err *Error, failures int) {
 	}
 }
 
+// backoff is the wait before the next attempt. One that sent nothing is part of the way to the brokers,
+// where delivery goes on soon after they are back, whatever the retries of lines are set to.
 func (d *delivery) backoff() time.Duration {
+	if d.unsent {
+		return backoff(d.failures)
+	}
 	b := d.retry.Max
 	if d.failures < 30 && d.retry.Initial<<d.failures > 0 {
 		b = min(b, d.retry.Initial<<d.failures)

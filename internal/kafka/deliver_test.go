@@ -316,3 +316,30 @@ func TestACoordinatorThatIsLoadingIsWaitedFor(t *testing.T) {
 		t.Errorf("result %+v", r)
 	}
 }
+
+// A broker that has just started has no producer ids yet. That is no failed attempt of a line, so the
+// retries of lines do not say how soon it is asked again.
+func TestAProducerIDIsAskedForAgainSoon(t *testing.T) {
+	c := cluster(t, 1)
+	c.ControlKey(initKey, func(r kmsg.Request) (kmsg.Response, error, bool) {
+		resp := r.ResponseKind().(*kmsg.InitProducerIDResponse)
+		resp.ErrorCode = kerr.CoordinatorLoadInProgress.Code
+		return resp, nil, true
+	})
+	p := start(t, idempotent(c))
+	ready(t, p, 1)
+	done := make(chan Result, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		done <- p.Deliver(ctx, []*RecordBatch{lines(p, 0, 3, "a")}, Retry{Initial: time.Hour, Max: time.Hour})[0]
+	}()
+	select {
+	case r := <-done:
+		if r.Err != nil || stored(c, 0) != 3 {
+			t.Errorf("result %+v, %d records stored", r, stored(c, 0))
+		}
+	case <-time.After(patience):
+		t.Error("no producer id was asked for again")
+	}
+}
