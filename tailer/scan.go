@@ -66,6 +66,7 @@ func (t *Tailer) list() []entry {
 	} else {
 		delete(t.refused, "")
 	}
+	t.tellRefused()
 	found := make([]entry, 0, len(candidates))
 	for _, c := range candidates {
 		if info, ok := stat(c.Root, c.Path); ok {
@@ -77,6 +78,21 @@ func (t *Tailer) list() []entry {
 			zap.Strings("include", t.cfg.Include))
 	}
 	return found
+}
+
+// tellRefused says once for each path why nothing is read there.
+func (t *Tailer) tellRefused() {
+	passed := t.glob.Refused()
+	now := make(map[string]string, len(passed))
+	for i := range passed {
+		e := &passed[i]
+		why := e.Kind.String()
+		now[e.Path] = why
+		if t.passed[e.Path] != why {
+			t.log.warn("not read, since it is no regular file", zap.String("path", e.Path), zap.String("reason", why))
+		}
+	}
+	t.passed = now
 }
 
 // warnOnce warns about a path (or topic) until forget is called for it.

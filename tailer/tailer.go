@@ -94,7 +94,8 @@ type Tailer struct {
 	scans     int64 // how many scans there were
 	grew      time.Time
 	blocks    sizer
-	refused   map[string]bool // what was warned about once, by path
+	refused   map[string]bool   // what was warned about once, by path
+	passed    map[string]string // what is no regular file, and why, at the last look
 	counts    counts
 
 	out    chan *batch.Batch

@@ -225,6 +225,40 @@ func TestOnlyRegularFiles(t *testing.T) {
 	r.start()
 	r.ticks(2)
 	r.wantAll(1)
+	var said []string
+	for _, e := range r.logs.FilterMessage("not read, since it is no regular file").All() {
+		said = append(said, fmt.Sprint(e.ContextMap()["path"], " ", e.ContextMap()["reason"]))
+	}
+	want := []string{r.path("fifo.log") + " is a FIFO", r.path("link.log") + " is a symbolic link, or lies behind one (see follow_symlinks)"}
+	slices.Sort(said)
+	if !slices.Equal(said, want) {
+		t.Errorf("said %q, want %q", said, want)
+	}
+}
+
+// What takes the place of a log that is read is not read, and said each time.
+func TestWhatReplacesALogIsSaid(t *testing.T) {
+	r := newRig(t, "app.log")
+	r.append("app.log", "1")
+	r.start()
+	r.tick()
+	const said = "not read, since it is no regular file"
+	for i, make := range []func(string) error{
+		func(path string) error { return os.Mkdir(path, 0o700) },
+		func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		func(path string) error { return os.Symlink(r.path("app.log.0"), path) },
+	} {
+		r.rename("app.log", fmt.Sprintf("app.log.%d", i))
+		r.must(make(r.path("app.log")))
+		r.ticks(3)
+		if n := r.logs.FilterMessage(said).Len(); n != i+1 {
+			t.Errorf("said %d times, want %d", n, i+1)
+		}
+		r.must(os.Remove(r.path("app.log")))
+		r.append("app.log", fmt.Sprint(i+2))
+		r.ticks(2)
+	}
+	r.want("app.log", "1", "2", "3", "4")
 }
 
 func TestFollowSymlinks(t *testing.T) {

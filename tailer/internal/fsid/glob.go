@@ -25,14 +25,16 @@ type Glob struct {
 	exclude []string
 	follow  bool
 	now     func() time.Time
+	refused []Error // by the last Match
 }
 
 // pattern is one include pattern, split into its fixed root and what follows.
 type pattern struct {
-	full string
-	rest string
-	root *Root
-	dirs *folders
+	full   string
+	rest   string
+	single bool // it names one path
+	root   *Root
+	dirs   *folders
 }
 
 // NewGlob takes patterns with `**` and braces as doublestar has them; relative ones start from the
@@ -53,7 +55,7 @@ func NewGlob(include, exclude []string, follow bool) (*Glob, error) {
 			roots[dir] = &Root{Dir: dir, Follow: follow}
 		}
 		g.include = append(g.include, pattern{
-			full: full, rest: rest, root: roots[dir],
+			full: full, rest: rest, single: quoteMeta(rest) == rest, root: roots[dir],
 			dirs: &folders{root: dir, follow: follow, known: map[string]*listing{}},
 		})
 	}
@@ -110,14 +112,19 @@ func quoteMeta(path string) string {
 func (g *Glob) Match() ([]Candidate, error) {
 	var found []Candidate
 	var errs []error
+	g.refused = g.refused[:0]
 	for i := range g.include {
 		p := &g.include[i]
 		p.dirs.begin(g.now())
 		err := doublestar.GlobWalk(p.dirs, p.rest, func(rel string, d fs.DirEntry) error {
 			path := below(p.root.Dir, rel)
-			if p.is(path, d, g.follow) && !g.excluded(path) {
-				found = append(found, Candidate{Path: path, Root: p.root})
+			if p.is(path, d, g.follow) {
+				if !g.excluded(path) {
+					found = append(found, Candidate{Path: path, Root: p.root})
+				}
+				return nil
 			}
+			g.refuse(p, path, d)
 			return nil
 		}, p.options(g.follow)...)
 		errs = append(errs, err)
@@ -127,6 +134,17 @@ func (g *Glob) Match() ([]Candidate, error) {
 	found = slices.CompactFunc(found, func(a, b Candidate) bool { return a.Path == b.Path })
 	return found, errors.Join(errs...)
 }
+
+// refuse notes what is no file to read. A wildcard is not meant to match folders.
+func (g *Glob) refuse(p *pattern, path string, d fs.DirEntry) {
+	kind, regular := kindOf(d.Type())
+	if !regular && (kind != KindDirectory || p.single) && !g.excluded(path) {
+		g.refused = append(g.refused, Error{Path: path, Kind: kind})
+	}
+}
+
+// Refused lists what the last Match passed by, because it is no regular file. It is valid until the next one.
+func (g *Glob) Refused() []Error { return g.refused }
 
 func (p *pattern) options(follow bool) []doublestar.GlobOption {
 	if follow {
