@@ -11,6 +11,7 @@ import (
 
 	"shiplog/tailer/internal/cut"
 	"shiplog/tailer/internal/fsid"
+	"shiplog/tailer/internal/watch"
 )
 
 const (
@@ -18,6 +19,7 @@ const (
 	coldPoll   = 250 * time.Millisecond // how often idle files are polled that cannot be watched
 	pollCost   = 40 * time.Microsecond  // wait at least so long for each file that is polled
 	manyWakes  = 16                     // a watched file that wakes us so often is polled instead
+	notWatched = "files cannot be watched; they are polled instead"
 	unreadOnce = "more files have unread lines than max_open_files allows to hold: they take turns"
 )
 
@@ -225,6 +227,9 @@ func (t *Tailer) watchIt(g *generation, now time.Time) bool {
 	w, err := t.arm(g.f, func() { t.wakeUp(g) })
 	if err != nil {
 		t.unwatched++
+		if !errors.Is(err, watch.ErrEnough) {
+			t.warnOnce("", notWatched, err)
+		}
 		return false
 	}
 	g.watch = w

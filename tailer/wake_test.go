@@ -2,11 +2,14 @@ package tailer
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"shiplog/tailer/internal/watch"
 )
 
 // fakeWatch is a watch whose events the test makes, or swallows.
@@ -217,4 +220,25 @@ func TestARealWatchWakes(t *testing.T) {
 	r.append("app.log.1", "3")
 	woken("an append to the renamed file")
 	r.want("app.log", "1", "2", "3")
+}
+
+// Where files cannot be watched they are polled, and the log says so once for all of them; not where a watch
+// is only not wanted.
+func TestThatFilesCannotBeWatchedIsSaidOnce(t *testing.T) {
+	for err, want := range map[error]int{fmt.Errorf("%w: inotify_init1: too many open files", watch.ErrUnavailable): 1, watch.ErrEnough: 0} {
+		r := newRig(t, "*.log")
+		r.cfg.Poll = false
+		r.append("a.log", "1")
+		r.append("b.log", "2")
+		r.start()
+		r.tl.arm = func(*os.File, func()) (watcher, error) { return nil, err }
+		r.ticks(5)
+		r.append("a.log", "3")
+		r.ticks(3)
+		r.want("a.log", "1", "3")
+		if n := r.logs.FilterMessage(notWatched).Len(); n != want {
+			t.Errorf("%v: said %d times, want %d", err, n, want)
+		}
+		r.stop()
+	}
 }

@@ -8,6 +8,7 @@ package watch
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 )
 
@@ -15,6 +16,9 @@ import (
 // system or none left, a file system without events, or another descriptor of the same file is
 // watched already.
 var ErrUnavailable = errors.New("file cannot be watched")
+
+// ErrEnough is an ErrUnavailable that is nobody's fault.
+var ErrEnough = fmt.Errorf("%w: it is watched already, or enough others are", ErrUnavailable)
 
 // MaxArmed bounds how many files are watched at once in the process: each one costs two goroutines
 // and a watch of the user's quota. The others are polled.

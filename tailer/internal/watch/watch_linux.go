@@ -56,7 +56,7 @@ func Arm(f *os.File, wake func()) (*Watch, error) {
 		return nil, err
 	}
 	if !claim(n) {
-		return nil, ErrUnavailable
+		return nil, ErrEnough
 	}
 	w := &Watch{
 		path: fmt.Sprintf("/proc/self/fd/%d", f.Fd()), node: n,
