@@ -48,6 +48,7 @@ type Daemon struct {
 	lock  *fsx.FileLock
 	store *checkpoint.Store
 	pipes []*pipeline
+	files int // that each source may hold open
 
 	stopOnce sync.Once
 	stop     chan struct{}
@@ -71,6 +72,7 @@ func (d *Daemon) open() error {
 		}
 	}
 	warnHardlinks(protectedHardlinks, func(s string) { d.log.Warn(s) })
+	d.files = d.maxOpenFiles()
 	pool := batch.NewPool(sharedPool)
 	for i := range d.cfg.Sources {
 		p, err := d.newPipeline(&d.cfg.Sources[i], pool)

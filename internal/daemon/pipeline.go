@@ -117,7 +117,7 @@ func (d *Daemon) tailerConfig(src *config.Source, resume []batch.State, found fu
 		MaxBatchBytes: src.MaxBatchBytes - src.MaxBatchBytes/encodingShare, MaxBatchLines: src.MaxBatchLines,
 		StartAtEnd: src.StartAt == config.StartEnd, Poll: src.Poll, FollowSymlinks: src.FollowSymlinks,
 		RotateWait: src.RotateWait, ReleaseAfter: src.ReleaseAfter, IgnoreOlder: src.IgnoreOlder, Linger: src.Linger,
-		MaxOpenFiles: max(1, d.cfg.MaxOpenFiles/len(d.cfg.Sources)), Once: d.opt.Once,
+		MaxOpenFiles: d.files, Once: d.opt.Once,
 		Resume: resume, Found: found, Quota: quota, Claimed: d.claimedByOther(src), Log: d.log,
 	}
 }
