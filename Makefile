@@ -29,7 +29,7 @@ vuln: ## known vulnerabilities in what we import and call (its database needs th
 bench: ## shiplog beside a naive shipper, on the same broker in the same run
 	go run ./bench
 
-e2e: ## against a real Apache Kafka (needs Java 17 and Maven, or SHIPLOG_E2E_BROKERS)
+e2e: ## against a real Apache Kafka (needs logrotate, Java 17 and Maven, or SHIPLOG_E2E_BROKERS)
 	cd e2e && go test -count=1 -timeout 25m -v ./...
 
 chaos: ## the long form of every fault; writes docs/RELIABILITY.md
