@@ -137,6 +137,34 @@ func TestEntriesLiveADayAfterTheirFile(t *testing.T) {
 	})
 }
 
+// TestAClockThatIsSetMovesTheDayOfAnEntry: entries from before a clock was set an hour back or forward live an
+// hour longer or shorter than a day, and no more than that.
+func TestAClockThatIsSetMovesTheDayOfAnEntry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openStore(t, fsx.OS, t.TempDir())
+		tr := tracker(t, s, "app")
+		for i, shift := range []time.Duration{time.Hour, -time.Hour} {
+			b := oneRun(testFile(uint64(i+1), 0, []string{"/before it was set back", "/before it was set forward"}[i]), 0, 10)
+			b.ReadAt = time.Now().Add(shift)
+			tr.Settle(tr.Begin(b))
+		}
+		s.Present("app", func() map[batch.FileID]string { return nil })
+		for _, step := range []struct {
+			wait time.Duration // of the bubble's time
+			want []string
+		}{
+			{entryLife - time.Hour - time.Minute, []string{"/before it was set back", "/before it was set forward"}},
+			{2 * time.Minute, []string{"/before it was set back"}},
+			{2*time.Hour - 2*time.Minute, []string{"/before it was set back"}},
+			{2 * time.Minute, nil},
+		} {
+			time.Sleep(step.wait)
+			mustSave(t, s)
+			wantPaths(t, tr, step.want...)
+		}
+	})
+}
+
 // TestNothingIsForgottenRightAfterAStart: shiplog was down for days, and the files have to be found
 // again first.
 func TestNothingIsForgottenRightAfterAStart(t *testing.T) {
