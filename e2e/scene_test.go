@@ -37,6 +37,7 @@ type source struct {
 	name, mode string
 	topic      *topic
 	w          *writer
+	spread     bool // its lines are spread over files: only audit can tell their order
 	*oracle
 }
 
@@ -52,6 +53,8 @@ type spec struct {
 	top        string   // further keys of the configuration, whole lines
 	kafka      string   // further keys of kafka, as a flow mapping's inside: "request_timeout: 2s"
 	source     string   // further keys of every source, one a line
+	include    string   // what a source reads of its folder; default app.log
+	audited    string   // what audit compares of its folder; default *
 }
 
 // newScene makes the folders, topics, writers and the configuration. Nothing runs yet.
@@ -65,6 +68,12 @@ func newScene(t *testing.T, fault string, sp spec) *scene {
 	}
 	if sp.rate == 0 {
 		sp.rate = 5000
+	}
+	if sp.include == "" {
+		sp.include = "app.log"
+	}
+	if sp.audited == "" {
+		sp.audited = "*"
 	}
 	if sp.brokers == nil {
 		sp.brokers = cluster(t).Proxied()
@@ -110,8 +119,8 @@ func (s *scene) configure(sp spec) {
 	}
 	b.WriteString("sources:\n")
 	for _, src := range s.sources {
-		fmt.Fprintf(&b, "  - id: %s\n    include: [\"%s/app.log\"]\n    mode: %s\n    topic: %s\n    max_batch_lines: %d\n    rotate_wait: 1s\n",
-			src.name, s.logs(src.name), src.mode, src.topic.name, batchLines)
+		fmt.Fprintf(&b, "  - id: %s\n    include: ['%s/%s']\n    mode: %s\n    topic: %s\n    max_batch_lines: %d\n    rotate_wait: 1s\n",
+			src.name, s.logs(src.name), sp.include, src.mode, src.topic.name, batchLines)
 		switch src.name {
 		case "leader":
 			b.WriteString("    acks: leader\n")
