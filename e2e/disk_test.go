@@ -60,10 +60,10 @@ func (d *disk) writable() { d.remount(0, "") }
 // size makes the disk so large; what is on it stays.
 func (d *disk) size(kib int) { d.remount(0, fmt.Sprintf("size=%dk", kib)) }
 
-// fill takes up all space that is left.
+// fill takes up all space that is left. What shiplog writes meanwhile may leave some, so it may be called again.
 func (d *disk) fill() {
 	d.t.Helper()
-	f, err := os.Create(filepath.Join(d.dir, "filler"))
+	f, err := os.OpenFile(filepath.Join(d.dir, "filler"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	for err == nil {
 		_, err = f.Write(make([]byte, 1<<10))
 	}
@@ -108,7 +108,7 @@ func TestCheckpointDisk(t *testing.T) {
 	s.start()
 	s.write()
 	s.remembered()
-	d.fill()
+	until(t, "the disk to be full for shiplog", func() bool { d.fill(); return s.d.said(notSaved) })
 	s.d.says(notSaved, 1)
 	s.flowing(1000) // the lines go on
 	s.honest()

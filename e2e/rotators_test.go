@@ -30,7 +30,9 @@ func TestLumberjack(t *testing.T) {
 		apps[i] = newLumberjackApp(src.w)
 		go apps[i].loop(stop)
 	}
-	pass(time.Duration(pick(6, 60)) * time.Second)
+	for _, a := range apps {
+		until(t, "enough rotations", func() bool { return a.w.count() > pick(27_000, 200_000) })
+	}
 	close(stop)
 	for _, a := range apps {
 		<-a.done
