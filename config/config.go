@@ -146,6 +146,8 @@ type FailureLog struct {
 	SegmentBytes int
 	WhenFull     string // FullBlock, FullDropOldest
 	Fsync        bool
+	// AutoReplay sends failed lines of callback sources again while the daemon runs.
+	AutoReplay bool
 }
 
 // Source is one source with all defaults applied: its mode's, then those of the `defaults` block.

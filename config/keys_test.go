@@ -35,6 +35,7 @@ var keyTests = map[string]keyTest{
 	"failure_log.segment_bytes": {value: "512KiB", want: 512 << 10, got: func(c *Config) any { return c.FailureLog.SegmentBytes }},
 	"failure_log.when_full":     {value: "drop_oldest", want: FullDropOldest, got: func(c *Config) any { return c.FailureLog.WhenFull }},
 	"failure_log.fsync":         {value: "false", want: false, got: func(c *Config) any { return c.FailureLog.Fsync }},
+	"failure_log.auto_replay":   {value: "true", want: true, got: func(c *Config) any { return c.FailureLog.AutoReplay }},
 
 	"kafka.brokers":         {value: "[a:1, '[::1]:2']", want: []string{"a:1", "[::1]:2"}, got: func(c *Config) any { return c.Kafka.Brokers }},
 	"kafka.client_id":       {value: "me", want: "me", got: func(c *Config) any { return c.Kafka.ClientID }},
@@ -283,7 +284,7 @@ func TestTableHasExactlyTheKnownKeys(t *testing.T) {
 	add("kafka.", "brokers client_id version dial_timeout request_timeout tls sasl")
 	add("kafka.tls.", "enabled ca_file cert_file key_file server_name insecure_skip_verify")
 	add("kafka.sasl.", "mechanism username password password_file token_file")
-	add("failure_log.", "max_bytes segment_bytes when_full fsync")
+	add("failure_log.", "max_bytes segment_bytes when_full fsync auto_replay")
 	add("sources[].", `id include exclude rotated mode topic kafka key key.field key.file partition headers acks compression compression_level
 		linger max_batch_lines max_batch_bytes max_line_bytes on_oversize on_invalid_json fields timestamp timestamp.field timestamp.format
 		provenance start_at poll follow_symlinks rotate_wait release_after ignore_older retry retry.initial_interval retry.max_interval

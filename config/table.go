@@ -132,6 +132,9 @@ var topRows = []row{
 	{name: "failure_log.fsync", kind: kindBool,
 		doc: "Wait for the disk before the checkpoint moves on; with false a power cut may lose failed lines.",
 		at:  inConfig(func(c *Config) any { return &c.FailureLog.Fsync })},
+	{name: "failure_log.auto_replay", kind: kindBool,
+		doc: "Send failed lines again by itself, behind fresh ones, once the broker takes lines again: of callback sources, and only what failed for the moment or with an unknown outcome.",
+		at:  inConfig(func(c *Config) any { return &c.FailureLog.AutoReplay })},
 
 	{name: "defaults", kind: kindDefaults,
 		doc: "Start values for every source: any key of a source but id, include and kafka; a source's own value goes before it."},

@@ -18,6 +18,7 @@ func (l *loader) warn() {
 	if l.top.ok("failure_log.fsync") && !l.cfg.FailureLog.Fsync {
 		l.note(l.top.place("failure_log.fsync"), "failure_log.fsync", "a power cut may lose lines that had failed and were only in the failure log")
 	}
+	l.warnAutoReplay()
 	for i, sec := range l.sources {
 		src := &l.cfg.Sources[i]
 		l.warnCredentials(src, sec)
@@ -33,6 +34,15 @@ func (l *loader) warn() {
 	slices.SortStableFunc(l.cfg.warnings, func(a, b Warning) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
+}
+
+// warnAutoReplay notes an auto_replay that has nothing to do.
+func (l *loader) warnAutoReplay() {
+	callback := func(s Source) bool { return s.Mode == ModeCallback }
+	if l.cfg.FailureLog.AutoReplay && !slices.ContainsFunc(l.cfg.Sources, callback) {
+		l.note(l.top.place("failure_log.auto_replay"), "failure_log.auto_replay",
+			"no source has mode callback: sync sends again by itself until a line is delivered, and async keeps no failed lines")
+	}
 }
 
 // warnReadable notes a password in plain text in a file that others can read.

@@ -49,6 +49,9 @@ func TestWarnings(t *testing.T) {
 				"10:22: sources[0].on_invalid_json: an async source has no failure log: fail means that the line is dropped and counted"},
 		{"no fsync", minimal + "failure_log: {fsync: false}\n",
 			"9:22: failure_log.fsync: a power cut may lose lines that had failed and were only in the failure log"},
+		{"auto_replay with a callback source", minimal + "failure_log: {auto_replay: true}\n", ""},
+		{"auto_replay without one", withSource("async") + "failure_log: {auto_replay: true}\n",
+			"9:28: failure_log.auto_replay: no source has mode callback: sync sends again by itself until a line is delivered, and async keeps no failed lines"},
 		{"start values that nobody takes", minimal + "defaults: {topic: x, retry: {max_interval: 1s}}\n",
 			"9:19: defaults.topic: no source takes this start value: each names its own\n" +
 				"9:44: defaults.retry.max_interval: no source takes this start value: each names its own, or has another mode than sync"},

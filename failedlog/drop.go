@@ -1,9 +1,11 @@
 package failedlog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -16,9 +18,11 @@ type DropOptions struct {
 	Dir string // <data_dir>/failed
 	Filter
 	DryRun bool // only count
-	Bad    bool // also the lines that a replay kept aside; no filter but the source applies to them
-	OnBad  func(BadLine)
-	Log    *zap.Logger
+	// LockWait is how long to wait for a replay or another drop to end; 0: not at all.
+	LockWait time.Duration
+	Bad      bool // also the lines that a replay kept aside; no filter but the source applies to them
+	OnBad    func(BadLine)
+	Log      *zap.Logger
 }
 
 // DropStats is what was dropped, or in a dry run would be.
@@ -33,7 +37,7 @@ type DropStats struct {
 }
 
 // Drop removes records for ever: sealed ones that the filter picks. The daemon may run meanwhile; a
-// replay may not: then the error wraps a *fsx.LockedError.
+// replay may not: then, after LockWait, the error wraps a *fsx.LockedError.
 func Drop(opt DropOptions) (DropStats, error) {
 	d := dropper{opt: opt}
 	if d.opt.FS == nil {
@@ -46,7 +50,7 @@ func Drop(opt DropOptions) (DropStats, error) {
 		err := d.run()
 		return d.stats, err
 	}
-	lock, err := lockRoot(d.opt.FS, opt.Dir)
+	lock, err := lockRoot(context.Background(), d.opt.FS, opt.Dir, opt.LockWait)
 	if err != nil {
 		return d.stats, err
 	}

@@ -43,11 +43,15 @@ type ReplayOptions struct {
 	ToTopic     string
 	Consume     bool // with ToTopic: a delivered record is done, instead of staying in place
 	MaxAttempts int  // leave records alone that were sent so often; 0: no bound
+	// Pick says which sealed segments are looked at; nil: all.
+	Pick func(Segment) bool
 
 	BatchRecords int // 500
 	BatchBytes   int // of lines of the failure log in one batch; 900,000
 	// SealWait is how long to wait for the daemon to seal what it has open; 0: do not ask.
 	SealWait time.Duration
+	// LockWait is how long to wait for another replay or drop to end; 0: not at all.
+	LockWait time.Duration
 	Progress func(Stats)   // after each batch and segment; must not block for long
 	OnBad    func(BadLine) // each line that is no record; nil: logged
 	Log      *zap.Logger
@@ -111,7 +115,7 @@ type Position struct {
 // delivered. What fails again goes to a segment of its own. Killed at any moment it repeats at most
 // one batch, after a loss of power one segment. When ctx ends it stops cleanly after the batch that
 // is out and returns its error; Stats.Next says where it goes on. Only one replay or drop runs at a
-// time: else the error wraps a *fsx.LockedError.
+// time: else, after LockWait, the error wraps a *fsx.LockedError.
 func Replay(ctx context.Context, opt ReplayOptions, sender Sender) (_ Stats, err error) {
 	opt.setDefaults()
 	r := &replayer{opt: opt, sender: sender}
@@ -119,7 +123,7 @@ func Replay(ctx context.Context, opt ReplayOptions, sender Sender) (_ Stats, err
 		err := r.run(ctx)
 		return r.stats, err
 	}
-	lock, err := lockRoot(opt.FS, opt.Dir)
+	lock, err := lockRoot(ctx, opt.FS, opt.Dir, opt.LockWait)
 	if err != nil {
 		return r.stats, err
 	}
@@ -202,6 +206,8 @@ func (r *replayer) list(ctx context.Context) ([]Segment, error) {
 		switch {
 		case s.State == StateOpen && !r.opt.DryRun:
 			r.stats.OpenSegments++
+			continue
+		case r.opt.Pick != nil && !r.opt.Pick(s):
 			continue
 		case s.State == StateSealed:
 		case r.opt.DryRun && (s.State == StateOpen || s.State == StateClaimed || s.State == StateCollecting):

@@ -102,7 +102,7 @@ func TestEvictionTakesBackTheClaimsOfADeadReplay(t *testing.T) {
 	if l.Evicted() != 1 {
 		t.Errorf("%d evicted, want 1", l.Evicted())
 	}
-	lock, err := lockRoot(fsx.OS, root)
+	lock, err := lockRoot(t.Context(), fsx.OS, root, 0)
 	must(t, err)
 	segs, err = List(fsx.OS, root, "app")
 	must(t, err)

@@ -1,24 +1,44 @@
 package failedlog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"go.uber.org/zap"
 
 	"shiplog/internal/fsx"
 )
 
-// lockRoot takes the lock that one replay or drop holds at a time.
-func lockRoot(fsys fsx.FS, root string) (*fsx.FileLock, error) {
-	lock, err := fsys.Lock(filepath.Join(root, lockName))
-	if locked := (*fsx.LockedError)(nil); errors.As(err, &locked) {
-		return nil, fmt.Errorf("another replay or drop is at work: %w", err)
+// lockPoll is how often a lock that is waited for is tried: often enough to get between two rounds of
+// a daemon that replays by itself.
+const lockPoll = 20 * time.Millisecond
+
+// lockRoot takes the lock that one replay or drop holds at a time. It waits so long for another's.
+func lockRoot(ctx context.Context, fsys fsx.FS, root string, wait time.Duration) (*fsx.FileLock, error) {
+	for began := time.Now(); ; {
+		lock, err := fsys.Lock(filepath.Join(root, lockName))
+		if err == nil {
+			return lock, nil
+		}
+		if locked := (*fsx.LockedError)(nil); !errors.As(err, &locked) {
+			return nil, fmt.Errorf("lock failure log: %w", err)
+		}
+		if time.Since(began) >= wait {
+			return nil, fmt.Errorf("another replay or drop is at work: %w", err)
+		}
+		timer := time.NewTimer(lockPoll)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, ctx.Err()
+		}
 	}
-	return lock, err
 }
 
 // releaseStale takes claims back from a replay that died, unless one is at work now.

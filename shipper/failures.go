@@ -135,6 +135,7 @@ func (s *Source) giveUp(now time.Time, p *part, err *kafka.Error) {
 
 // spool sends a whole block to the failure log without an attempt: on_outage: spool.
 func (s *Source) spool(now time.Time, blk *block, err *kafka.Error) {
+	s.proven = false
 	parts := s.prep.block(blk)
 	for _, p := range parts {
 		s.writeOff(now, p, err)

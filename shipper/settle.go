@@ -34,11 +34,12 @@ func (s *Source) result(now time.Time, p *part, res kafka.Result) {
 	case res.Err.Class.OfSource():
 		// It says nothing about a line, in no mode: the topic, its permissions or the settings are to
 		// be mended, and the part is sent again then.
-		s.bad = true
+		s.bad, s.proven = true, false
 		s.blame(now, res.Err)
 		s.again(p)
 	default:
 		s.bad = true
+		s.proven = s.proven && res.Err.Class.OfLine() // a broker that refuses a line is there
 		p.attempts++
 		s.mode.failed(now, p, res)
 	}
@@ -46,7 +47,7 @@ func (s *Source) result(now time.Time, p *part, res kafka.Result) {
 
 // passed notes that something got through: the source is well.
 func (s *Source) passed(now time.Time, p *part) {
-	s.bad, s.lastGood = false, now
+	s.bad, s.proven, s.lastGood = false, true, now
 	s.suspect.clear()
 	if p.hunt != nil {
 		p.hunt.passed = true

@@ -11,8 +11,8 @@ import (
 	"shiplog/internal/kafka"
 )
 
-// Source ships one source in its mode. The goroutine that calls Run owns all of it but the account
-// and the inbox, which have locks of their own.
+// Source ships one source in its mode. The goroutine that calls Run owns all of it but the account,
+// the inbox and the pulse, which have locks of their own.
 type Source struct {
 	cfg      Config
 	log      *zap.Logger
@@ -26,9 +26,11 @@ type Source struct {
 	stamp    *stamper // nil without provenance headers
 	account  account
 	inbox    *inbox
+	pulse    pulse
 
 	// What the next block waits for.
 	wanted   bool      // one was asked for and has not come
+	wantedAt time.Time // when it was asked for
 	ended    bool      // no more is to come
 	lastFull bool      // the last one could not take more, so more is waiting
 	lastAt   time.Time // when it came
@@ -51,6 +53,7 @@ type Source struct {
 	said    map[complaint]time.Time
 
 	troubled bool // trouble was said, and since then nothing got through
+	proven   bool // something got through since the last request that failed
 
 	// What Quota.Limit is decided by.
 	down      bool      // the producer was not ready at the last look
@@ -96,7 +99,9 @@ func (s *Source) Run(ctx context.Context) error {
 	s.log.Info("source started", s.mode.contract()...)
 	batches := s.reader.Batches()
 	for {
-		if done, err := s.turn(ctx); done {
+		done, err := s.turn(ctx)
+		s.beat(done)
+		if done {
 			s.log.Info("source ended", zap.Error(err))
 			return err
 		}
@@ -129,7 +134,7 @@ func (s *Source) turn(ctx context.Context) (done bool, err error) {
 	}
 	answers, retried := s.inbox.take()
 	if retried != nil {
-		s.bad = true
+		s.bad, s.proven = true, false
 		s.complain(now, "an attempt failed; it is made again", retried)
 	}
 	for _, a := range answers {
@@ -210,7 +215,7 @@ func (s *Source) demand(now time.Time) {
 	if s.lookReady(now) != nil && !s.spools(now) {
 		return // readyAgain wakes us
 	}
-	s.wanted = true
+	s.wanted, s.wantedAt = true, now
 	s.reader.Want()
 }
 

@@ -186,7 +186,7 @@ Segments that a replay is working on, and the one that the daemon writes, are le
 			if err != nil {
 				return err
 			}
-			return a.drop(cfg, failedlog.DropOptions{Dir: failedDir(cfg), Filter: filter, DryRun: !yes, Bad: bad})
+			return a.drop(cfg, failedlog.DropOptions{Dir: failedDir(cfg), Filter: filter, DryRun: !yes, Bad: bad, LockWait: lockWait(cfg)})
 		},
 	})
 	flags.add(cmd.Flags())

@@ -20,6 +20,18 @@ import (
 	"shiplog/internal/fsx"
 )
 
+// autoReplayWait is how long a command waits for a daemon that replays by itself to end its round.
+const autoReplayWait = 20 * time.Second
+
+// lockWait is how long to wait for others who are at work on the failure log: for a person or a script
+// not at all.
+func lockWait(cfg *config.Config) time.Duration {
+	if cfg.FailureLog.AutoReplay {
+		return autoReplayWait
+	}
+	return 0
+}
+
 // sealWait is how long replay waits for a running daemon to seal the segment it writes.
 const sealWait = 3 * time.Second
 
@@ -102,7 +114,7 @@ func (a *app) replay(ctx context.Context, flags replayFlags) (err error) {
 	show := a.newProgress(log)
 	stats, err := failedlog.Replay(ctx, failedlog.ReplayOptions{
 		FS: fsys, Dir: daemon.FailedDir(cfg), Filter: filter, DryRun: flags.dryRun, Rate: flags.rate,
-		ToTopic: flags.toTopic, Consume: flags.consume, SealWait: wait,
+		ToTopic: flags.toTopic, Consume: flags.consume, SealWait: wait, LockWait: lockWait(cfg),
 		Progress: show.update, OnBad: a.badLine, Log: log,
 	}, sender)
 	show.end()

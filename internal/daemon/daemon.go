@@ -49,6 +49,7 @@ type Daemon struct {
 	store *checkpoint.Store
 	pipes []*pipeline
 	files int // that each source may hold open
+	pace  autoPace
 
 	stopOnce sync.Once
 	stop     chan struct{}
@@ -58,7 +59,7 @@ type Daemon struct {
 // open. A data_dir that another daemon holds is an *fsx.LockedError that names its process, and one that
 // others can change an *fsx.UnsafeError.
 func New(cfg *config.Config, opt Options) (*Daemon, error) {
-	d := &Daemon{cfg: cfg, opt: opt, log: opt.Log, stop: make(chan struct{})}
+	d := &Daemon{cfg: cfg, opt: opt, log: opt.Log, pace: defaultPace, stop: make(chan struct{})}
 	if err := d.open(); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
@@ -143,6 +144,9 @@ func (d *Daemon) Run(ctx context.Context) (Report, error) {
 		group.Go(func() error { return d.keepCheckpoint(background) })
 		for _, p := range d.pipes {
 			group.Go(func() error { return p.serve(background) })
+		}
+		if d.cfg.FailureLog.AutoReplay && !d.opt.Once {
+			group.Go(func() error { return d.autoReplay(background) })
 		}
 	}
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -40,8 +41,9 @@ type pipeline struct {
 	failures *failedlog.Log // nil under async
 	producer *kafka.Producer
 	source   *shipper.Source
-	confirm  bool  // async: what was sent last is confirmed by a round trip before the connection ends
-	err      error // how run ended; read after it
+	replayed atomic.Int64 // lines of the failure log that auto_replay delivered
+	confirm  bool         // async: what was sent last is confirmed by a round trip before the connection ends
+	err      error        // how run ended; read after it
 }
 
 func (d *Daemon) newPipeline(src *config.Source, pool *batch.Pool) (*pipeline, error) {

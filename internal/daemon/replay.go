@@ -52,9 +52,12 @@ func SealLeftovers(root *fsx.Root, cfg *config.Config, log *zap.Logger) (running
 // Replayer sends records of the failure log to Kafka: acks=all and idempotent, whatever the source's
 // own mode. It is the failedlog.Sender of the replay command. One goroutine may use it.
 type Replayer struct {
-	cfg       *config.Config
-	log       *zap.Logger
-	patience  time.Duration
+	cfg      *config.Config
+	log      *zap.Logger
+	patience time.Duration
+	// counts says that a request that failed for the moment, or with an unknown outcome, is one of
+	// the record's attempts and has a verdict; else it has none, and the record stays as it was.
+	counts    bool
 	ctx       context.Context //nolint:containedctx // the life of the producers that Send starts
 	stop      context.CancelFunc
 	group     errgroup.Group
@@ -93,7 +96,7 @@ func (r *Replayer) Send(ctx context.Context, topic string, records []failedlog.R
 		}
 		return errs
 	}
-	s := &resend{p: p, records: records, errs: errs, patience: r.patience}
+	s := &resend{p: p, records: records, errs: errs, patience: r.patience, counts: r.counts}
 	s.provenance = r.provenance(records[0].Source)
 	s.deliver(ctx, s.split(topic, r.nextSticky()))
 	return errs
@@ -174,6 +177,7 @@ type resend struct {
 	records  []failedlog.Record
 	errs     []error
 	patience time.Duration
+	counts   bool // see Replayer
 
 	provenance string // config.ProvenanceBatch and so on
 	build      provenance.Builder
@@ -294,6 +298,10 @@ func firstOfEach(batches []*kafka.RecordBatch) (heads, rest []*kafka.RecordBatch
 	return heads, rest
 }
 
+func failure(err *kafka.Error) *failedlog.Failure {
+	return &failedlog.Failure{Class: string(err.Class), Kafka: err.Kafka, Message: err.Err.Error()}
+}
+
 func (s *resend) verdict(ctx context.Context, rb *kafka.RecordBatch, res kafka.Result) []*kafka.RecordBatch {
 	indexes := rb.Tag.([]int)
 	switch {
@@ -307,7 +315,12 @@ func (s *resend) verdict(ctx context.Context, rb *kafka.RecordBatch, res kafka.R
 		s.stamp(second)
 		return []*kafka.RecordBatch{first, second}
 	case res.Err.Class.OfLine():
-		s.errs[indexes[0]] = &failedlog.Failure{Class: string(res.Err.Class), Kafka: res.Err.Kafka, Message: res.Err.Err.Error()}
+		s.errs[indexes[0]] = failure(res.Err)
+		return nil
+	case s.counts && res.Attempted && !res.Err.Class.OfSource() && ctx.Err() == nil:
+		for _, i := range indexes {
+			s.errs[i] = failure(res.Err)
+		}
 		return nil
 	}
 	for _, i := range indexes {

@@ -72,7 +72,7 @@ func (d *Daemon) LogState() {
 // accountFields are an account and what stands beside it: what never became a line.
 func (p *pipeline) accountFields(a shipper.Account, stats tailer.Stats) []zap.Field {
 	return []zap.Field{zap.String("source", p.id), zap.Inline(a), zap.Int64("unread_bytes", stats.UnreadBytes),
-		zap.Any("unread_bytes_lost", stats.UnreadBytesLost), zap.Int64("failure_log_evicted", p.evicted())}
+		zap.Any("unread_bytes_lost", stats.UnreadBytesLost), zap.Int64("failure_log_evicted", p.evicted()), zap.Int64("auto_replayed", p.replayed.Load())}
 }
 
 // halt gives the error that ended the source by itself.
