@@ -89,15 +89,15 @@ func explainHandshake(addr string, err error) error {
 	)
 	switch {
 	case errors.As(err, &plain):
-		return &mismatch{ClassConfig, "this side speaks TLS, but " + addr + " answered without TLS: name its TLS port, or turn tls off", err}
+		return &mismatch{ClassConfig, "this side speaks TLS, but " + addr + " answered without TLS: name its TLS port in kafka.brokers, or turn kafka.tls.enabled off", err}
 	case errors.As(err, &verify):
 		return &mismatch{ClassAuth, "the certificate of " + addr + " is not accepted", err}
 	case isAlert(err):
 		return &mismatch{ClassAuth, addr + " refused the TLS handshake", err}
 	case closedByPeer(err):
-		return &mismatch{ClassConfig, "this side speaks TLS, and " + addr + " closed the connection in the handshake, as a port without TLS does: name its TLS port, or turn tls off", err}
+		return &mismatch{ClassConfig, "this side speaks TLS, and " + addr + " closed the connection in the handshake, as a port without TLS does: name its TLS port in kafka.brokers, or turn kafka.tls.enabled off", err}
 	case errors.Is(err, context.DeadlineExceeded):
-		return &mismatch{ClassRetriable, "this side speaks TLS, and " + addr + " did not answer the handshake in time, as a port without TLS may do", err}
+		return &mismatch{ClassRetriable, "this side speaks TLS, and " + addr + " did not answer the handshake in time, as a port without TLS may do: look at kafka.brokers and kafka.tls.enabled", err}
 	}
 	return fmt.Errorf("TLS handshake: %w", err)
 }
@@ -166,7 +166,7 @@ func (w *wire) foreign(head []byte) error {
 	}
 	switch size := binary.BigEndian.Uint32(head); {
 	case !w.tls && (head[0] == 0x15 || head[0] == 0x16) && head[1] == 3:
-		return &mismatch{ClassConfig, "this side speaks plaintext, but " + w.addr + " answered in TLS: turn tls on, or name its plaintext port", nil}
+		return &mismatch{ClassConfig, "this side speaks plaintext, but " + w.addr + " answered in TLS: turn kafka.tls.enabled on, or name its plaintext port in kafka.brokers", nil}
 	case string(head[:4]) == "HTTP":
 		return &mismatch{ClassConfig, w.addr + " answered in HTTP: it is no Kafka broker", nil}
 	case size < 4 || size > maxAnswer:
@@ -188,7 +188,7 @@ func (w *wire) explainEnd(err error) error {
 	if w.tls {
 		return fmt.Errorf("%s closed the connection without an answer: %w", w.addr, err)
 	}
-	return &mismatch{ClassRetriable, "this side speaks plaintext, and " + w.addr + " closed the connection without an answer, as a TLS port may do", err}
+	return &mismatch{ClassRetriable, "this side speaks plaintext, and " + w.addr + " closed the connection without an answer, as a TLS port may do: look at kafka.brokers and kafka.tls.enabled", err}
 }
 
 // kill makes the connection useless at once, for the reason given; the first reason stays.

@@ -100,7 +100,7 @@ func (p *Producer) brokerError(code sarama.KError, message *string, broker strin
 	if message != nil && *message != "" {
 		err = errors.New(bounded(p.secrets.clean(*message)))
 	}
-	return &Error{Class: f.class, Kafka: f.name, Topic: p.conf.Topic, Broker: broker, Err: err, code: code}
+	return p.withHint(&Error{Class: f.class, Kafka: f.name, Topic: p.conf.Topic, Broker: broker, Err: err, code: code}, err)
 }
 
 // maxWords bounds what a broker may say: it stands in logs, and in the failure log with each line.
@@ -118,7 +118,7 @@ func (e *Error) sameKind(other *Error) bool {
 	if e == nil || other == nil {
 		return e == other
 	}
-	return e.Class == other.Class && e.Kafka == other.Kafka && e.Broker == other.Broker
+	return e.Class == other.Class && e.Kafka == other.Kafka && e.Broker == other.Broker && e.Hint == other.Hint
 }
 
 // mismatch is a difference between the two sides of a connection that a person has to mend.
@@ -154,10 +154,16 @@ func (p *Producer) connectError(broker string, err error) *Error {
 		return known
 	}
 	e := &Error{Class: ClassRetriable, Topic: p.conf.Topic, Broker: broker, Err: p.secrets.scrub(err)}
+	e.setClass(err)
+	return p.withHint(e, err)
+}
+
+// setClass finds the class of what went wrong on the way to a broker.
+func (e *Error) setClass(err error) {
 	for _, code := range saslCodes {
 		if errors.Is(err, code) {
-			e.Class, e.Kafka = factOf(code).class, factOf(code).name
-			return e
+			e.Class, e.Kafka, e.code = factOf(code).class, factOf(code).name, code
+			return
 		}
 	}
 	var (
@@ -169,11 +175,10 @@ func (p *Producer) connectError(broker string, err error) *Error {
 	case errors.As(err, &m):
 		e.Class = m.class
 	case errors.As(err, &code):
-		e.Class, e.Kafka = factOf(code).class, factOf(code).name
+		e.Class, e.Kafka, e.code = factOf(code).class, factOf(code).name, code
 	case errors.As(err, &conf), errors.Is(err, sarama.ErrUnsupportedVersion):
 		e.Class = ClassConfig
 	}
-	return e
 }
 
 // notSent classes an error that AsyncProduce returned: the request did not go out as a whole, so the

@@ -1,7 +1,7 @@
 // Package kafka delivers record batches to Apache Kafka over sarama's Broker calls. Record batches
 // come in from the shipper's modes and from replay; a Result for each goes out. It must never know
-// files, checkpoints, the failure log or the configuration's form, and it is the only importer of
-// sarama.
+// files, checkpoints, the failure log or the configuration's form (hints name its keys, for people to look
+// at), and it is the only importer of sarama.
 package kafka
 
 import (
@@ -51,20 +51,25 @@ type Error struct {
 	Topic  string
 	Broker string // host:port, "" when not known
 	Err    error  // the cause in words; never contains a secret
+	Hint   string // what a person can do about it, "" when that is to wait
 
 	code sarama.KError // ErrNoError when no broker answered
 }
 
-// Error names the class, the place and the cause.
+// Error names the class, the place, the cause, and what to do.
 func (e *Error) Error() string {
 	at := ""
 	if e.Broker != "" {
 		at = " at " + e.Broker
 	}
+	what := string(e.Class)
 	if e.Kafka != "" {
-		return fmt.Sprintf("topic %s%s: %s (%s): %v", e.Topic, at, e.Kafka, e.Class, e.Err)
+		what = fmt.Sprintf("%s (%s)", e.Kafka, e.Class)
 	}
-	return fmt.Sprintf("topic %s%s: %s: %v", e.Topic, at, e.Class, e.Err)
+	if e.Hint != "" {
+		return fmt.Sprintf("topic %s%s: %s: %s; %s", e.Topic, at, what, sentence(e.Err), e.Hint)
+	}
+	return fmt.Sprintf("topic %s%s: %s: %v", e.Topic, at, what, e.Err)
 }
 
 // Unwrap gives the cause.

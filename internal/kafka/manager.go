@@ -201,6 +201,10 @@ func (p *Producer) topicOf(meta *sarama.MetadataResponse, broker string) ([]*sar
 			return nil, e
 		case t.Err != sarama.ErrNoError && len(t.Partitions) == 0:
 			return nil, p.brokerError(t.Err, nil, broker)
+		case !mayWrite(t.TopicAuthorizedOperations):
+			e := p.brokerError(sarama.ErrTopicAuthorizationFailed, nil, broker)
+			e.Err = fmt.Errorf("%s may describe the topic, but not write it", p.principal())
+			return nil, e
 		case len(t.Partitions) == 0: // it was created a moment ago
 			e := p.brokerError(sarama.ErrLeaderNotAvailable, nil, broker)
 			e.Err = errors.New("the topic has no partitions yet")

@@ -100,10 +100,11 @@ func (p *Producer) askBroker(ctx context.Context, addr string) (*sarama.Metadata
 	defer context.AfterFunc(ctx, func() { w.kill(fmt.Errorf("no answer to a metadata request: %w", context.Cause(ctx))) })()
 	req := sarama.NewMetadataRequest(p.base.Version, []string{p.conf.Topic})
 	req.AllowAutoTopicCreation = false
+	req.IncludeTopicAuthorizedOperations = true
 	meta, err := b.GetMetadata(req)
 	if err != nil {
 		if closedByPeer(err) && p.conf.SASL == nil {
-			return nil, fmt.Errorf("%s closed the connection at the first request without a login: it may want SASL: %w", addr, err)
+			return nil, fmt.Errorf("%s closed the connection at the first request without a login: it may want SASL, so look at kafka.sasl: %w", addr, err)
 		}
 		return nil, err
 	}

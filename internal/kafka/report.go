@@ -21,11 +21,15 @@ type reporter struct {
 
 // trouble is something that is wrong now.
 type trouble struct {
-	class  Class
-	kafka  string
 	since  time.Time
-	said   time.Time
+	said   map[kind]time.Time
 	silent int // times it came up since it was said
+}
+
+// kind tells troubles apart that a person mends in different ways.
+type kind struct {
+	class       Class
+	kafka, hint string
 }
 
 func newReporter(log *zap.Logger, topic string) reporter {
@@ -35,12 +39,13 @@ func newReporter(log *zap.Logger, topic string) reporter {
 // trouble notes that something, named by the key, is wrong.
 func (r *reporter) trouble(key, message string, err *Error) {
 	now := r.now()
-	t := r.open[key]
-	switch {
-	case t == nil:
-		t = &trouble{since: now}
+	t, this := r.open[key], kind{err.Class, err.Kafka, err.Hint}
+	if t == nil {
+		t = &trouble{since: now, said: make(map[kind]time.Time)}
 		r.open[key] = t
-	case t.class == err.Class && t.kafka == err.Kafka && now.Sub(t.said) < repeatEvery:
+	}
+	// Two brokers that are wrong in two ways take turns; each way is said.
+	if said, ok := t.said[this]; ok && now.Sub(said) < repeatEvery {
 		t.silent++
 		return
 	}
@@ -55,7 +60,7 @@ func (r *reporter) trouble(key, message string, err *Error) {
 	if t.silent > 0 {
 		fields = append(fields, zap.Int("times", t.silent+1), zap.Duration("since", now.Sub(t.since)))
 	}
-	t.class, t.kafka, t.said, t.silent = err.Class, err.Kafka, now, 0
+	t.said[this], t.silent = now, 0
 	r.log.Log(level, message, fields...)
 }
 

@@ -39,3 +39,19 @@ func TestATroubleIsLoggedOnce(t *testing.T) {
 		t.Errorf("fields %v", f)
 	}
 }
+
+// A cause that a person mends in another way is said at once, also when Kafka calls it the same; causes
+// that take turns are each said once.
+func TestAnotherCauseIsSaidAtOnce(t *testing.T) {
+	log, logs := observed()
+	r := newReporter(log, topic)
+	expired := &Error{Class: ClassAuth, Broker: "b:1", Err: errors.New("x"), Hint: "renew it"}
+	unknown := &Error{Class: ClassAuth, Broker: "b:1", Err: errors.New("x"), Hint: "trust it"}
+	for range 5 {
+		r.trouble("metadata", "no answer", expired)
+		r.trouble("metadata", "no answer", unknown)
+	}
+	if logs.Len() != 2 {
+		t.Errorf("%d log lines, want each cause once: %v", logs.Len(), logs.All())
+	}
+}

@@ -44,10 +44,19 @@ func (t *TLS) clientConfig(addr string) (*tls.Config, error) {
 	if t.CertFile == "" && t.KeyFile == "" {
 		return conf, nil
 	}
-	pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+	pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile) // half renewed, they do not fit: the next try reads them again
 	if err != nil {
 		return nil, fmt.Errorf("read the client certificate %s and its key %s: %w", t.CertFile, t.KeyFile, err)
 	}
 	conf.Certificates = []tls.Certificate{pair}
 	return conf, nil
+}
+
+// subject is whom the client certificate names, as Kafka writes it; "" when it cannot be read.
+func (t *TLS) subject() string {
+	pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+	if err != nil {
+		return ""
+	}
+	return pair.Leaf.Subject.String()
 }
