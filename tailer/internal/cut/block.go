@@ -70,6 +70,9 @@ func (c *Cutter) block(r io.ReaderAt, b *batch.Batch, limit, need int, final boo
 	if len(rest) > 0 && (res.AtEOF || used == 0) {
 		c.feed(rest)
 	}
+	if res.AtEOF && c.atHole() { // it is passed by the next call
+		res.AtEOF, res.More = false, true
+	}
 	if res.AtEOF {
 		res.Partial = int64(len(rest))
 	}
