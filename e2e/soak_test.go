@@ -199,7 +199,7 @@ func (k *soak) judge() {
 		slices.MaxFunc(k.samples, func(x, y sample) int { return int(x.rss - y.rss) }).rss)
 	k.t.Log(b.String())
 	if name := os.Getenv(soakTableEnv); name != "" {
-		if err := replacePart(name, "soak", theTable.markdown()+b.String()); err != nil {
+		if err := replacePart(name, "soak", heading("make soak")+theTable.markdown()+b.String()); err != nil {
 			k.t.Error(err)
 		}
 	}

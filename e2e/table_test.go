@@ -49,7 +49,7 @@ func (y *table) finish(out io.Writer, file string) error {
 	if file == "" {
 		return nil
 	}
-	return replacePart(file, "faults", y.heading()+text)
+	return replacePart(file, "faults", heading(form())+text)
 }
 
 func (y *table) markdown() string {
@@ -74,14 +74,18 @@ func bounded(n, most int) string {
 	return fmt.Sprintf("%d (≤ %d)", n, most)
 }
 
-// heading says when and how the table was made.
-func (y *table) heading() string {
-	form, command := "short", "make e2e"
+// heading says when and how a table was made.
+func heading(command string) string {
+	return fmt.Sprintf("Made on %s by `%s`, on %d virtual CPUs (%s), %s.\n\n",
+		time.Now().UTC().Format(time.DateOnly), command, runtime.NumCPU(), cpuModel(), runtime.Version())
+}
+
+// form is the command that this run is.
+func form() string {
 	if long() {
-		form, command = "long", "make chaos"
+		return "make chaos"
 	}
-	return fmt.Sprintf("Made on %s by `%s` (the %s form), on %d virtual CPUs (%s), %s.\n\n",
-		time.Now().UTC().Format(time.DateOnly), command, form, runtime.NumCPU(), cpuModel(), runtime.Version())
+	return "make e2e"
 }
 
 // replacePart replaces what stands between the two marks of a part of a document.
