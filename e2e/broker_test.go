@@ -99,7 +99,7 @@ func (s *scene) reckonByContract(note string) {
 			may.lost = int(a.number("sent_unconfirmed") + a.total("dropped"))
 		case "leader":
 			may.lost = src.w.count() // measured and stated, not promised
-			may.note = "acks: leader promises nothing when a leader dies"
+			may.note = "acks: leader promises nothing when a leader dies or is replaced"
 			may.repeats = unknown[src.name]
 		case "callback", "spool":
 			may.repeats = unknown[src.name]

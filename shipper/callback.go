@@ -34,7 +34,7 @@ func (m *callbackMode) failed(now time.Time, p *part, res kafka.Result) {
 func (m *callbackMode) contract() []zap.Field {
 	loss := "never, while the file exists and the topic is replicated"
 	if m.s.cfg.Acks == config.AcksLeader {
-		loss = "when a leader dies before it replicated what it acknowledged"
+		loss = "when a leader dies, or is replaced, before it replicated what it acknowledged"
 	}
 	return []zap.Field{
 		zap.String("acks", m.s.cfg.Acks),
