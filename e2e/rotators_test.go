@@ -220,6 +220,8 @@ func (s *scene) copytruncated(src *source, written int, may *allowed) {
 			if n, ok := number(src.name, bytes.TrimSuffix(line, []byte("\n"))); ok {
 				there[n], last = true, n
 				lines++
+			} else {
+				may.torn++ // a line that crosses a page can be copied, or truncated, by half
 			}
 		}
 		copies[last] = lines
