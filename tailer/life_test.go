@@ -2,6 +2,7 @@ package tailer
 
 import (
 	"fmt"
+	"io/fs"
 	"testing"
 	"time"
 )
@@ -28,6 +29,21 @@ func TestStateChangesAreLoggedOnce(t *testing.T) {
 		if _, ok := r.logs.FilterMessage("rotated").All()[0].ContextMap()[field]; !ok {
 			t.Errorf("field %s is missing", field)
 		}
+	}
+}
+
+// Folders that cannot be read are said again when they could be read meanwhile.
+func TestUnreadableFoldersAreSaidAgain(t *testing.T) {
+	r := newRig(t, "app.log")
+	r.start()
+	for range 2 {
+		for range 3 {
+			r.tl.warnOnce("", unreadFolders, fs.ErrPermission)
+		}
+		r.look() // reads all folders
+	}
+	if n := r.logs.FilterMessage(unreadFolders).Len(); n != 2 {
+		t.Errorf("said %d times, want 2", n)
 	}
 }
 

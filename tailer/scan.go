@@ -62,9 +62,9 @@ func (t *Tailer) tellFound() {
 func (t *Tailer) list() []entry {
 	candidates, err := t.glob.Match()
 	if err != nil {
-		t.warnOnce("", "some folders cannot be read", err)
+		t.warnOnce("", unreadFolders, err)
 	} else {
-		delete(t.refused, "")
+		t.mayWarnAgain("", unreadFolders)
 	}
 	t.tellRefused()
 	found := make([]entry, 0, len(candidates))
@@ -95,9 +95,16 @@ func (t *Tailer) tellRefused() {
 	t.passed = now
 }
 
-// warnOnce warns about a path (or topic) until forget is called for it.
+const unreadFolders = "some folders cannot be read"
+
+func warning(path, msg string) string { return path + "\x00" + msg }
+
+// mayWarnAgain is for something that is over: the next time it is said again.
+func (t *Tailer) mayWarnAgain(path, msg string) { delete(t.refused, warning(path, msg)) }
+
+// warnOnce warns about a path (or a topic, with no path) until mayWarnAgain is called for it.
 func (t *Tailer) warnOnce(path, msg string, err error, fields ...zap.Field) {
-	key := path + "\x00" + msg
+	key := warning(path, msg)
 	if t.refused[key] {
 		return
 	}
