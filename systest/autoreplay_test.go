@@ -25,12 +25,12 @@ func TestKillDuringAutoReplay(t *testing.T) {
 	k := newReplayKiller(t, seed(t))
 	for range killCount() {
 		k.w.append(6*batchLines + k.rand.IntN(batchLines)) // no steady load: fresh lines go first, however slow the machine
-		k.refuse(2 + k.rand.IntN(4))                       // after a refusal shiplog pauses, so few are enough
-		before := k.replays()
+		k.refuse(5)                                        // what is in flight at once: then shiplog pauses
+		enough := k.replays() + 2 + k.rand.IntN(3)         // so that what is done must be known, and not only what is out
 		k.p = run(t, k.place.config)
-		until(t, "a replay", func() bool { return k.p.ended() || k.replays() > before })
+		until(t, "a replay", func() bool { return k.p.ended() || k.replays() >= enough })
 		k.w.append(k.rand.IntN(batchLines))
-		pass(time.Duration(k.rand.IntN(60)) * time.Millisecond)
+		pass(time.Duration(k.rand.IntN(10)) * time.Millisecond)
 		k.p.kill()
 		k.afterKill()
 	}
