@@ -50,7 +50,7 @@ func (d *Daemon) autoReplay(ctx context.Context) error {
 	}
 	tick := time.NewTicker(d.pace.tick)
 	defer tick.Stop()
-	for {
+	for turn := 0; ; {
 		select {
 		case <-d.stop:
 			return nil
@@ -58,9 +58,11 @@ func (d *Daemon) autoReplay(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		for _, s := range queue {
-			s.step(ctx, time.Now())
+		for worked, n := false, 0; n < len(queue) && !worked; n++ {
+			worked = queue[turn].step(ctx, time.Now())
+			turn = (turn + 1) % len(queue)
 		}
+		tick.Reset(d.pace.tick) // however long that took, the others get their time
 	}
 }
 
@@ -125,24 +127,24 @@ func calm(pulse shipper.Pulse, now time.Time, queued func() int) bool {
 // statsAge is more than the age that a tailer's Stats may have.
 const statsAge = 2 * time.Second
 
-// step does one round, if there is something to do.
-func (s *autoSource) step(ctx context.Context, now time.Time) {
+// step does one round, if there is something to do, and says whether it did.
+func (s *autoSource) step(ctx context.Context, now time.Time) (worked bool) {
 	if now.Before(s.next) || !s.calm(now) {
-		return
+		return false
 	}
 	segment, ok, err := s.pick(now)
 	if err != nil {
 		s.failed(now, err)
-		return
+		return false
 	}
 	if !ok && s.sealed.Equal(now) {
-		return // what was sealed is for the next look
+		return false // what was sealed is for the next look
 	}
 	if !ok {
 		s.next = now.Add(s.d.pace.idle)
 		s.tell("auto_replay: all lines that failed for the moment are delivered", now)
 		s.burst = 0
-		return
+		return false
 	}
 	sender := &politeSender{to: NewReplayer(s.d.cfg, s.d.log), calm: s.calm, until: now.Add(s.d.pace.turn)}
 	sender.to.patience, sender.to.counts = s.d.pace.patience, true
@@ -155,6 +157,7 @@ func (s *autoSource) step(ctx context.Context, now time.Time) {
 		s.pause = 0
 	}
 	s.judge(time.Now(), segment, sender, stats, errors.Join(err, sender.to.Close()))
+	return true
 }
 
 // pick gives the oldest sealed segment that may hold something for us.
