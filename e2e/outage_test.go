@@ -20,6 +20,8 @@ func TestAllBrokersDown(t *testing.T) {
 	late := newScene(t, "all brokers down at the start, a wrong and a silent one among the seeds", spec{
 		modes: []string{"sync", "callback", "async"}, rate: 2000, topic: stamped,
 		brokers: append([]string{closedPort(t), silentPort(t)}, c.Proxied()...)})
+	spool := newScene(t, "SIGTERM while all brokers are down", spec{modes: []string{"spool"}})
+	wait := newScene(t, spool.fault, spec{modes: []string{"callback"}, top: "shutdown_timeout: 2s"})
 	s.start()
 	s.write()
 	s.flowing(1000)
@@ -32,7 +34,9 @@ func TestAllBrokersDown(t *testing.T) {
 	late.write()
 	pass(down / 4) // what was in flight has failed by now
 	waiting, spooled := total(s.failures("callback")), total(s.failures("spool"))
-	peak := s.d.peak(down * 3 / 4)
+	spool.stoppedMeanwhile(0)
+	wait.stoppedMeanwhile(75)
+	peak := s.d.peak(time.Until(gone.Add(down)))
 	s.outageKept(waiting, spooled)
 	flat(t, s.d, before, peak)
 	if err := startNodes(c.Nodes...); err != nil {
@@ -46,6 +50,29 @@ func TestAllBrokersDown(t *testing.T) {
 	whole(t)
 	s.reckonByContract(fmt.Sprintf("VmRSS %d MiB before, at most %d MiB while down", before>>20, peak>>20))
 	late.reckonByContract("")
+	spool.replay()
+	spool.reckon(spool.sources[0], allowed{note: "all of it from the failure log"})
+	wait.start()
+	wait.reckonByContract("went on after a restart")
+}
+
+// stoppedMeanwhile starts and stops shiplog while all brokers are down. The exit code says what became of its
+// lines: 0 with all of them in the failure log, 75 with all of them behind the checkpoint.
+func (s *scene) stoppedMeanwhile(want int) {
+	s.t.Helper()
+	src := s.sources[0]
+	src.w.write(3000)
+	s.start()
+	if got := s.d.stop(); got != want {
+		s.t.Errorf("%s: exit code %d, want %d", src.name, got, want)
+	}
+	kept := int64(0)
+	if want == 0 {
+		kept = 3000
+	}
+	if a := s.d.account(src.name); a.number("failure_logged") != kept {
+		s.t.Errorf("%s: %d lines in the failure log, want %d: %v", src.name, a.number("failure_logged"), kept, a)
+	}
 }
 
 // outageKept checks what the two ways of on_outage did with the lines of an outage.
