@@ -114,7 +114,7 @@ func (p *Producer) checkSecurity(version sarama.KafkaVersion) error {
 	p.base.Net.MaxOpenRequests = p.conf.MaxInFlight + 2
 	p.base.Net.Proxy.Enable = true
 	if p.conf.SASL != nil {
-		p.token = &tokenFile{path: p.conf.SASL.TokenFile}
+		p.secret = p.conf.SASL.file()
 	}
 	if t := p.conf.TLS; t != nil {
 		if (t.CertFile == "") != (t.KeyFile == "") {
@@ -158,9 +158,12 @@ func (p *Producer) brokerConfig(w *wire) (*sarama.Config, error) {
 	conf := *p.base
 	conf.Net.Proxy.Dialer = wireDialer{w}
 	if p.conf.SASL != nil {
-		if err := p.conf.SASL.login(&conf, &p.secrets, p.token); err != nil {
+		if err := p.conf.SASL.login(&conf, &p.secrets, p.secret); err != nil {
 			return nil, &mismatch{class: ClassAuth, text: "login", cause: err}
 		}
+	}
+	if w != nil {
+		w.password = &conf.Net.SASL.Password
 	}
 	return &conf, nil
 }

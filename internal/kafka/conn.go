@@ -30,6 +30,9 @@ type wire struct {
 	stream  net.Conn // raw, or TLS on it
 	timeout time.Duration
 
+	// password is what sarama logs in with, at the beginning and again when the session ends; "" without one.
+	password *string
+
 	out, in net.Conn // a pipe: the pump writes into in, sarama reads from out
 	answers atomic.Int64
 	// answer is called by the pump with the correlation id of an answer that is ours, and with its
@@ -54,14 +57,19 @@ func (p *Producer) connect(ctx context.Context, addr string) (*wire, error) {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	w := &wire{
-		addr: addr, raw: raw, stream: raw, timeout: p.conf.RequestTimeout,
+		addr: addr, raw: raw, stream: raw, timeout: p.conf.RequestTimeout, password: new(string),
 		dead: make(chan struct{}), gone: make(chan struct{}),
 	}
 	if p.conf.TLS != nil {
 		if err := w.handshake(ctx, p.conf.TLS); err != nil {
 			_ = raw.Close() // the handshake's error says more
+			if p.spokeTLS.Load() && closedByPeer(err) {
+				// It did speak TLS, so no person has to mend anything: it stops, most likely.
+				err = fmt.Errorf("%s closed the connection in the TLS handshake: %w", addr, errors.Unwrap(err))
+			}
 			return nil, err
 		}
+		p.spokeTLS.Store(true)
 	}
 	w.out, w.in = net.Pipe()
 	go w.pump()

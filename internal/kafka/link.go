@@ -236,6 +236,7 @@ func (l *link) next() (r *request, idle bool) {
 
 // handle carries out one request. An error means that the connection is of no more use.
 func (l *link) handle(r *request) error {
+	l.p.renewLogin(l.wire)
 	switch {
 	case r.barrier != nil:
 		return l.sendBarrier(r.barrier)

@@ -78,8 +78,8 @@ func (p *Producer) Run(ctx context.Context) error {
 }
 
 func (m *manager) loop(ctx context.Context) {
-	token := time.NewTicker(tokenCheck)
-	defer token.Stop()
+	secret := time.NewTicker(secretCheck)
+	defer secret.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -91,8 +91,8 @@ func (m *manager) loop(ctx context.Context) {
 		case <-m.timer.C:
 			m.due = time.Time{}
 			m.refresh(ctx)
-		case <-token.C:
-			m.p.refreshToken(&m.report)
+		case <-secret.C:
+			m.p.refreshSecret(&m.report)
 		}
 	}
 }

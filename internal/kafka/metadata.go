@@ -113,16 +113,3 @@ func (p *Producer) askBroker(ctx context.Context, addr string) (*sarama.Metadata
 	}
 	return meta, nil
 }
-
-// refreshToken looks at the token file, if there is one.
-func (p *Producer) refreshToken(r *reporter) {
-	if p.token == nil || p.token.path == "" {
-		return
-	}
-	if err := p.token.read(&p.secrets); err != nil {
-		r.trouble("token", "the token file cannot be read; the last token stays in use",
-			&Error{Class: ClassAuth, Topic: p.conf.Topic, Err: err})
-		return
-	}
-	r.solved("token", "the token file is there again")
-}

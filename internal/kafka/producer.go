@@ -30,7 +30,8 @@ type Producer struct {
 	produceVersion int16
 	dial           func(ctx context.Context, network, addr string) (net.Conn, error)
 	secrets        secrets
-	token          *tokenFile
+	secret         *secretFile // nil when no file holds one
+	spokeTLS       atomic.Bool // a handshake has succeeded
 	log            *zap.Logger
 
 	barrierEvery time.Duration // tests shorten it

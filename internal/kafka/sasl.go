@@ -19,7 +19,7 @@ import (
 )
 
 // SASL says how to log in at the brokers. The password and the token come from a file that is read
-// again for each connection, or stand here.
+// again for each login, or the password stands here.
 type SASL struct {
 	Mechanism              string // PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER
 	Username               string
@@ -97,7 +97,7 @@ func (s *secrets) clean(text string) string {
 }
 
 // login puts the credentials of one connection into a sarama configuration.
-func (s *SASL) login(conf *sarama.Config, secrets *secrets, token *tokenFile) error {
+func (s *SASL) login(conf *sarama.Config, secrets *secrets, file *secretFile) error {
 	sasl := &conf.Net.SASL
 	sasl.Enable = true
 	sasl.Handshake = true
@@ -105,10 +105,10 @@ func (s *SASL) login(conf *sarama.Config, secrets *secrets, token *tokenFile) er
 	sasl.Mechanism = sarama.SASLMechanism(s.Mechanism)
 	switch s.Mechanism {
 	case sarama.SASLTypeOAuth:
-		if err := token.read(secrets); err != nil {
+		if err := file.read(secrets); err != nil {
 			return err
 		}
-		sasl.TokenProvider = token
+		sasl.TokenProvider = file
 		return nil
 	case sarama.SASLTypeSCRAMSHA256:
 		sasl.SCRAMClientGeneratorFunc = func() sarama.SCRAMClient { return &scramClient{hash: scram.SHA256} }
@@ -118,20 +118,27 @@ func (s *SASL) login(conf *sarama.Config, secrets *secrets, token *tokenFile) er
 	default:
 		return fmt.Errorf("SASL mechanism %q: want PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER", s.Mechanism)
 	}
-	password, err := s.password()
-	if err != nil {
-		return err
+	password := s.Password
+	if file != nil {
+		if err := file.read(secrets); err != nil {
+			return err
+		}
+		password = file.now()
 	}
 	secrets.remember(password)
 	sasl.User, sasl.Password = s.Username, password
 	return nil
 }
 
-func (s *SASL) password() (string, error) {
-	if s.PasswordFile == "" {
-		return s.Password, nil
+// file is where the secret comes from, nil when it stands in the configuration.
+func (s *SASL) file() *secretFile {
+	switch {
+	case s.Mechanism == sarama.SASLTypeOAuth:
+		return &secretFile{what: "token", path: s.TokenFile}
+	case s.PasswordFile != "":
+		return &secretFile{what: "password", path: s.PasswordFile}
 	}
-	return readSecret("password", s.PasswordFile)
+	return nil
 }
 
 // readSecret reads a file that holds nothing but a secret; an editor may have added a newline.
@@ -147,52 +154,68 @@ func readSecret(what, path string) (string, error) {
 	return string(text), nil
 }
 
-// tokenFile gives the bearer token. sarama asks for it under a broker's lock, at the login and again
-// when the session ends, so Token must not touch the disk: read does, at each connection and each
-// tokenCheck.
-type tokenFile struct {
-	path string
+// secretFile is a file that holds the password or the bearer token. sarama takes the secret under a
+// broker's lock, at the login and again when the session ends, so that must not touch the disk: read does,
+// at each connection and each secretCheck.
+type secretFile struct {
+	what, path string
 
-	mu      sync.Mutex
-	token   string
-	changed time.Time
-	size    int64
+	mu    sync.Mutex
+	value string
 }
 
-// tokenCheck is how often the token file is looked at.
-const tokenCheck = 5 * time.Second
+// secretCheck is how often the file is read.
+const secretCheck = time.Second
 
-// Token gives the token as it was last read.
-func (t *tokenFile) Token() (*sarama.AccessToken, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.token == "" {
-		return nil, fmt.Errorf("token file %s was not read yet", t.path)
-	}
-	return &sarama.AccessToken{Token: t.token}, nil
+// now gives the secret as it was last read.
+func (f *secretFile) now() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.value
 }
 
-// read takes the token from the file, if that has changed.
-func (t *tokenFile) read(secrets *secrets) error {
-	info, err := os.Stat(t.path)
-	if err != nil {
-		return fmt.Errorf("read the token file: %w", err)
+// Token gives it as sarama wants a token.
+func (f *secretFile) Token() (*sarama.AccessToken, error) {
+	token := f.now()
+	if token == "" {
+		return nil, fmt.Errorf("token file %s was not read yet", f.path)
 	}
-	t.mu.Lock()
-	same := t.token != "" && info.ModTime().Equal(t.changed) && info.Size() == t.size
-	t.mu.Unlock()
-	if same {
-		return nil
-	}
-	token, err := readSecret("token", t.path)
+	return &sarama.AccessToken{Token: token}, nil
+}
+
+// read takes the secret from the file; the last one stays when there is none.
+func (f *secretFile) read(secrets *secrets) error {
+	value, err := readSecret(f.what, f.path)
 	if err != nil {
 		return err
 	}
-	secrets.remember(token)
-	t.mu.Lock()
-	t.token, t.changed, t.size = token, info.ModTime(), info.Size()
-	t.mu.Unlock()
+	secrets.remember(value)
+	f.mu.Lock()
+	f.value = value
+	f.mu.Unlock()
 	return nil
+}
+
+// renewLogin lets the next login on a connection use the password as it is now: a session that ends is
+// renewed on the same connection. Only the goroutine that sends on it may call this.
+func (p *Producer) renewLogin(w *wire) {
+	if f := p.secret; f != nil && *w.password != "" {
+		*w.password = f.now()
+	}
+}
+
+// refreshSecret reads the file with the password or the token, if there is one.
+func (p *Producer) refreshSecret(r *reporter) {
+	f := p.secret
+	if f == nil {
+		return
+	}
+	if err := f.read(&p.secrets); err != nil {
+		r.trouble("secret", "the "+f.what+" file cannot be read; the last "+f.what+" stays in use",
+			&Error{Class: ClassAuth, Topic: p.conf.Topic, Err: err})
+		return
+	}
+	r.solved("secret", "the "+f.what+" file is there again")
 }
 
 // scramClient is one SCRAM conversation over xdg-go/scram; sarama wants a fresh one each time.

@@ -299,7 +299,7 @@ func TestABearerTokenIsReadAgainWhenItChanges(t *testing.T) {
 	// token as it was last looked at.
 	write(t, dir, "token", []byte("third-token"))
 	quiet := newReporter(log, topic)
-	p.refreshToken(&quiet)
+	p.refreshSecret(&quiet)
 	seen := []string{<-tokens}
 	for n := 0; seen[len(seen)-1] != "third-token"; n++ { // the first send may fall into the same millisecond
 		if r := send(t, p, lines(p, 0, 3, "a"))[0]; r.Err != nil || n == 10_000 {
@@ -318,9 +318,53 @@ func TestABearerTokenIsReadAgainWhenItChanges(t *testing.T) {
 	noSecret(t, logs, nil, "old-token", "token-2", "third-token")
 }
 
+// A password that is changed at the broker and in its file, under a session that has to be renewed, ends no
+// connection and alarms nobody.
+func TestAPasswordIsReadAgainWhenASessionEnds(t *testing.T) {
+	c := cluster(t, 1)
+	seen := make(chan string, 1000)
+	c.ControlKey(17, func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		resp := r.ResponseKind().(*kmsg.SASLHandshakeResponse)
+		resp.SupportedMechanisms = []string{"PLAIN"}
+		return resp, nil, true
+	})
+	c.ControlKey(36, func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		resp := r.ResponseKind().(*kmsg.SASLAuthenticateResponse)
+		resp.SessionLifetimeMillis = 1
+		seen <- string(r.(*kmsg.SASLAuthenticateRequest).SASLAuthBytes)
+		return resp, nil, true
+	})
+	dir := t.TempDir()
+	s := settings(c.ListenAddrs())
+	s.SASL = &SASL{Mechanism: "PLAIN", Username: "app", PasswordFile: write(t, dir, "password", []byte("old-word"))}
+	p := start(t, s)
+	ready(t, p, 1)
+	write(t, dir, "password", []byte("new-word\n"))
+	for deadline := time.Now().Add(patience); ; {
+		if r := send(t, p, lines(p, 0, 3, "a"))[0]; r.Err != nil {
+			t.Fatalf("result %+v", r)
+		}
+		last := ""
+		for len(seen) > 0 {
+			last = <-seen
+		}
+		if strings.HasSuffix(last, "\x00new-word") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the last login was with %q", last)
+		}
+	}
+	if p.Stats().Connects != 1 {
+		t.Errorf("%d connections, want the first one to serve on", p.Stats().Connects)
+	}
+}
+
 func TestATokenThatIsGoneKeepsTheLastOne(t *testing.T) {
 	dir := t.TempDir()
-	token := &tokenFile{path: write(t, dir, "token", []byte("a"))}
+	token := &secretFile{what: "token", path: write(t, dir, "token", []byte("a"))}
 	var s secrets
 	if err := token.read(&s); err != nil {
 		t.Fatal(err)

@@ -87,6 +87,20 @@ func TestAMismatchSaysWhichSideSpeaksWhat(t *testing.T) {
 		})
 	}
 }
+
+// A broker that spoke TLS before and closes a handshake is on its way down: nobody is told to turn TLS off.
+func TestABrokerThatStopsInAHandshakeIsNoMismatch(t *testing.T) {
+	addr := peer(t, func(c net.Conn) { _, _ = io.ReadFull(c, make([]byte, 4)) })
+	conf := settings([]string{addr})
+	conf.TLS = &TLS{}
+	p, err := New(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.spokeTLS.Store(true)
+	checkMismatch(t, problem(t, p), addr, ClassRetriable, []string{"closed the connection in the TLS handshake"})
+}
+
 func checkMismatch(t *testing.T, err *Error, addr string, class Class, want []string) {
 	t.Helper()
 	if err == nil || err.Class != class || err.Broker != addr {
