@@ -28,7 +28,7 @@ type oracle struct {
 // newOracle reads the topic from its start, committed records only.
 func newOracle(t *testing.T, source string, tp *topic) *oracle {
 	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers(t)...), kgo.ConsumeTopics(tp.name),
+	cl, err := kgo.NewClient(kgo.SeedBrokers(tp.brokers...), kgo.ConsumeTopics(tp.name),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		t.Fatal(err)

@@ -19,23 +19,30 @@ const readTime = 60 * time.Second
 
 // topic is a topic of one test.
 type topic struct {
-	t      *testing.T
-	name   string
-	client *kgo.Client
-	admin  *kadm.Client
+	t       *testing.T
+	name    string
+	brokers []string
+	client  *kgo.Client
+	admin   *kadm.Client
 }
 
 // newTopic makes a topic with a name of its own, and deletes it when the test ends. configs are
 // pairs of key and value.
 func newTopic(t *testing.T, partitions int32, configs ...string) *topic {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers(t)...))
+	return newTopicAt(t, brokers(t), partitions, configs...)
+}
+
+// newTopicAt is newTopic for a cluster of the test's own.
+func newTopicAt(t *testing.T, brokers []string, partitions int32, configs ...string) *topic {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
 	name := "shiplog-e2e-" + strings.ToLower(rand.Text()[:10])
-	tp := &topic{t: t, name: name, client: client, admin: kadm.NewClient(client)}
+	tp := &topic{t: t, name: name, brokers: brokers, client: client, admin: kadm.NewClient(client)}
 	set := map[string]*string{}
 	for pair := range slices.Chunk(configs, 2) {
 		set[pair[0]] = &pair[1]
@@ -91,7 +98,7 @@ func (tp *topic) records() []*kgo.Record {
 // await reads the topic from its start until it has read so many records.
 func (tp *topic) await(want int) (all []*kgo.Record) {
 	tp.t.Helper()
-	reader, err := kgo.NewClient(kgo.SeedBrokers(brokers(tp.t)...), kgo.ConsumeTopics(tp.name),
+	reader, err := kgo.NewClient(kgo.SeedBrokers(tp.brokers...), kgo.ConsumeTopics(tp.name),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		tp.t.Fatal(err)
