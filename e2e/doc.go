@@ -7,5 +7,8 @@
 // "shiplog audit" must agree on what was lost and repeated, and both must stay within the contract of the
 // mode. The rows come out as a table; "make chaos" runs the long form and writes docs/RELIABILITY.md.
 //
+// TestSecurity has a broker of its own with TLS, every login and permissions, and authorities, users and tokens
+// that are made for it.
+//
 // The module is apart from shiplog's own: users of shiplog need none of what it needs.
 package e2e

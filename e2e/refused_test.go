@@ -13,9 +13,10 @@ import (
 // refusal is a source that the broker lets not in, or that does not trust the broker.
 type refusal struct {
 	visitor
-	says []string        // words of the message, beside the topic and the broker's address
-	mend func(s *source) // outside the configuration; nil when only another configuration helps
-	then visitor         // that configuration
+	able kadm.ACLOperation // what the user may do from the beginning
+	says []string          // words of the message, beside the topic and the broker's address
+	mend func(s *source)   // outside the configuration; nil when only another configuration helps
+	then visitor           // that configuration
 }
 
 const (
@@ -35,6 +36,11 @@ func (f *fort) testRefused(t *testing.T) {
 		visitors = append(visitors, r.visitor)
 	}
 	s := f.scene(t, "refused by the broker's security, or refusing it, then mended", true, visitors...)
+	for _, r := range list {
+		if r.able != kadm.OpUnknown {
+			f.allow(r.user, s.source(r.id).topic, r.able)
+		}
+	}
 	s.spec.top = "shutdown_timeout: 1s"
 	f.configure(s, visitors)
 	f.start(s)
@@ -102,6 +108,9 @@ func (f *fort) configuredAnew(s *scene, list []refusal, visitors []visitor) {
 	s.drain()
 	for _, src := range s.sources {
 		s.reckon(src, allowed{})
+		if n := s.d.account(src.name).number("sent_unconfirmed"); n != 0 {
+			s.t.Errorf("%s: %d lines were sent and not confirmed", src.name, n)
+		}
 	}
 }
 
@@ -137,6 +146,11 @@ func (f *fort) mendedOutside() []refusal {
 			mend: func(s *source) { allow("late")(s); f.token("late", audience, time.Hour) }},
 		{visitor: visitor{id: "no-acl", mode: "sync", listener: "LOGIN", tls: f.trust(), user: "noacl", sasl: scram("noacl")},
 			says: []string{"TOPIC_AUTHORIZATION_FAILED", "allow User:noacl to Describe and Write"}, mend: allow("noacl")},
+		// With acks=0 the broker would throw the lines away without a word.
+		{visitor: visitor{id: "no-write", mode: "async", listener: "LOGIN", tls: f.trust(), user: "nowrite", sasl: scram("nowrite")}, able: kadm.OpDescribe,
+			says: []string{"User:nowrite may describe the topic, but not write it", "allow User:nowrite to Describe and Write"}, mend: allow("nowrite")},
+		{visitor: visitor{id: "no-write-sync", mode: "sync", listener: "LOGIN", tls: f.trust(), user: "nosync", sasl: scram("nosync")}, able: kadm.OpDescribe,
+			says: []string{"TOPIC_AUTHORIZATION_FAILED", "allow User:nosync to Describe and Write"}, mend: allow("nosync")},
 		{visitor: visitor{id: "no-acl-mtls", mode: "callback", listener: "MTLS", user: "CN=nobody", tls: f.trust() + ", " + f.clientCert(f.ca, "nobody")},
 			says: []string{"TOPIC_AUTHORIZATION_FAILED", "allow User:CN=nobody to Describe and Write"}, mend: allow("CN=nobody")},
 	}

@@ -44,7 +44,10 @@ func (f *fort) testRenewed(t *testing.T) {
 	f.check(node.Start())
 	back := time.Now()
 	s.flowing(100)
-	t.Logf("all deliver again %s after the broker's return", time.Since(back).Round(time.Millisecond))
+	took := time.Since(back).Round(time.Millisecond)
+	if t.Logf("all deliver again %s after the broker's return", took); took > backAfter {
+		t.Errorf("want %s at most", backAfter)
+	}
 	s.flowing(500)
 	s.drain()
 	unknown := s.failures("scram")["unknown_outcome"]
