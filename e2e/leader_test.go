@@ -167,8 +167,8 @@ func TestAnIDIsGivenUpWithAnOutcomeUnknown(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	src.topic.settled() // what was out is written, and nobody heard of it
-	src.topic.set("max.message.bytes", fmt.Sprint(20*lineBytes))
+	src.topic.settled()                                           // what was out is written, and nobody heard of it
+	src.topic.set("max.message.bytes", fmt.Sprint(lineBytes*5/2)) // one line in a batch of its own
 	until(t, "an unknown outcome", func() bool {
 		for _, e := range s.d.log("") {
 			if strings.Contains(e.text("error"), "unknown_outcome") {
@@ -182,11 +182,12 @@ func TestAnIDIsGivenUpWithAnOutcomeUnknown(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.flowing(1000)
+	const said = "possible repeat: a producer id was given up while an outcome was unknown"
+	until(t, "a producer id to be given up", func() bool { return s.d.said(said) })
 	src.topic.set("max.message.bytes", "1000000")
 	s.flowing(1000)
 	s.drain()
-	if n := len(s.d.log("possible repeat: a producer id was given up while an outcome was unknown")); n != 1 {
+	if n := len(s.d.log(said)); n != 1 {
 		t.Errorf("the possible repeat is in the log %d times, want once", n)
 	}
 	may := int(s.d.account("sync").number("possible_repeats"))
