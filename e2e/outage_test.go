@@ -122,7 +122,7 @@ func TestSilentBroker(t *testing.T) {
 // TestUselessSeeds starts with a wrong and a silent broker before the good ones.
 func TestUselessSeeds(t *testing.T) {
 	t.Parallel()
-	s := newScene(t, "a wrong and a silent broker among the seeds", spec{modes: []string{"callback", "async"}, rate: 500, topic: stamped,
+	s := newScene(t, "a wrong and a silent broker among the seeds", spec{rate: 500, topic: stamped,
 		brokers: append([]string{closedPort(t), silentPort(t)}, cluster(t).Proxied()...)})
 	s.write()
 	begun := time.Now()
