@@ -3,6 +3,8 @@ package tailer
 import (
 	"os"
 	"testing"
+
+	"shiplog/tailer/internal/fsid"
 )
 
 // Each scenario works on real files below a fresh folder; include is app.log unless said otherwise.
@@ -280,5 +282,34 @@ func TestRotation(t *testing.T) {
 			t.Parallel()
 			tt.run(newRig(t, tt.include))
 		})
+	}
+}
+
+// A new file is renamed after its folder was listed, and found under its new name while the look goes on. It is
+// that file still, and ships once.
+func TestANewFileThatIsRotatedWhileItIsLookedAtShipsOnce(t *testing.T) {
+	r := newRig(t, "app.log")
+	r.append("app.log", "1")
+	r.start()
+	r.tick()
+	r.rename("app.log", "app.log.2")
+	r.append("app.log", "2")
+	r.rename("app.log", "app.log.1")
+	r.append("app.log", "3")
+	open, moved := r.tl.open, false
+	r.tl.open = func(root *fsid.Root, path string) (*os.File, fsid.Identity, error) {
+		if path == r.path("app.log.1") && !moved {
+			moved = true
+			r.rename("app.log.2", "app.log.3")
+			r.rename("app.log.1", "app.log.2")
+			r.rename("app.log", "app.log.1")
+			r.append("app.log", "4")
+		}
+		return open(root, path)
+	}
+	r.ticks(8)
+	r.want("app.log", "1", "2", "3", "4")
+	if !moved {
+		t.Error("nothing was renamed")
 	}
 }

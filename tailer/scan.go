@@ -274,6 +274,9 @@ func (t *Tailer) discover(e entry, now time.Time) {
 	isNew := s == nil
 	if !isNew && s.latest != nil {
 		t.between(s, now, nil)
+		if t.byNode[e.info.Identity] != nil {
+			return // renamed since it was listed, and found just now under its new name
+		}
 	}
 	if isNew {
 		s = &series{path: e.path, root: e.root}
