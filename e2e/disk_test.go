@@ -134,7 +134,9 @@ func TestCheckpointDisk(t *testing.T) {
 	s.d.says(savedAgain, 1)
 	s.drain()
 	for _, src := range s.sources {
-		s.reckon(src, may[src.name])
+		m := may[src.name]
+		m.lost += s.unconfirmed(src)
+		s.reckon(src, m)
 	}
 }
 

@@ -56,7 +56,7 @@ func (s *scene) finish(note string) {
 	s.t.Helper()
 	s.drain()
 	for _, src := range s.sources {
-		s.reckon(src, allowed{note: note})
+		s.reckon(src, allowed{lost: s.unconfirmed(src), note: note})
 	}
 }
 

@@ -128,6 +128,7 @@ func TestOddLines(t *testing.T) {
 		may := allowed{note: fmt.Sprintf("%d skipped, %d refused; peak %d MiB", o.skipped, o.refused, peak>>20)}
 		if src.mode == "async" {
 			may.gone = o.bytes
+			may.lost = int(a.number("sent_unconfirmed"))
 			wantCount(t, src.name+": dropped", a.total("dropped"), o.refused)
 		} else {
 			may.kept = o.refused
@@ -196,7 +197,7 @@ func TestLogReplaced(t *testing.T) {
 		if a := s.d.account(src.name); a.number("read") != int64(src.w.count()) {
 			t.Errorf("%s: %d lines read, want %d", src.name, a.number("read"), src.w.count())
 		}
-		s.reckon(src, allowed{})
+		s.reckon(src, allowed{lost: s.unconfirmed(src)})
 	}
 }
 

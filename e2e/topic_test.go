@@ -52,6 +52,8 @@ func newTopicAt(t *testing.T, brokers []string, partitions int32, configs ...str
 	if err := errors.Join(err, made.Err); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 		t.Fatalf("create topic: %v", err)
 	}
+	// A broker that does not know yet that it leads closes the connections of acks=0, and their lines are lost.
+	until(t, "the leaders of "+name, func() bool { return tp.ends() >= 0 })
 	t.Cleanup(func() {
 		// t.Context() has ended when this runs.
 		if _, err := tp.admin.DeleteTopic(context.Background(), name); err != nil {
