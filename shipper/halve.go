@@ -20,9 +20,11 @@ const (
 // batch that it refused, so sending parts of it is no retry: the batch is halved, in order, down to
 // single lines. One part of a hunt is with the producer at a time.
 type hunt struct {
-	todo    []*part // what is still to be tried or cut, in the order of the lines
-	refused []*part // single lines that the broker refused, until the verdict on them
-	passed  bool    // some part was delivered: the source is well, and the refused lines are to blame
+	todo     []*part // what is still to be tried or cut, in the order of the lines
+	refused  []*part // single lines that the broker refused, until the verdict on them
+	passed   bool    // some part was delivered: the source is well, and the refused lines are to blame
+	blamed   string  // why the source was to blame at the last look, in Kafka's word
+	forgiven bool    // the source was to blame, and nothing was delivered since
 }
 
 // A finding is what a hunt came to.
@@ -39,7 +41,7 @@ const (
 // batch are not taken for a bad source.
 func (h *hunt) next(inOrder bool, before *suspicion) (finding, *part) {
 	for {
-		if !h.passed && alike(h.refused) >= enough || before.confirmed(h) {
+		if !h.passed && (alike(h.refused) >= enough || inOrder && h.asBefore()) || before.confirmed(h) {
 			i := slices.IndexFunc(h.todo, func(p *part) bool { return p.err == nil })
 			if inOrder || i < 0 {
 				return atFault, nil
@@ -64,13 +66,34 @@ func (h *hunt) next(inOrder bool, before *suspicion) (finding, *part) {
 	}
 }
 
-// forgive takes every verdict back: the refused lines are tried again.
+// asBefore says that a line is refused as those were for which the source was blamed. In order, no second line
+// can be tried behind it, and it must not be condemned for what was found to be no line's fault.
+func (h *hunt) asBefore() bool {
+	return h.blamed != "" && alike(h.refused) > 0 && h.refused[0].err.Kafka == h.blamed
+}
+
+// forgive takes the verdicts back: the refused lines are tried again. What the broker named beside them keeps its
+// error, so that it is not tried while nothing gets through.
 func (h *hunt) forgive() {
 	for _, p := range h.refused {
 		p.err = nil
 	}
 	h.todo = append(h.refused, h.todo...)
 	h.refused = nil
+	h.forgiven = true
+}
+
+// pass notes that a part was delivered. After a time in which the source was to blame, what the broker said then
+// is void for all lines.
+func (h *hunt) pass() {
+	h.passed = true
+	if !h.forgiven {
+		return
+	}
+	h.forgiven = false
+	for _, p := range h.todo {
+		p.err = nil
+	}
 }
 
 // alike counts the refused lines when all were refused for the same reason, which may be the
@@ -172,6 +195,9 @@ func (s *Source) step(now time.Time, h *hunt) {
 		s.again(p)
 	case atFault:
 		s.fault.hunts = append(s.fault.hunts, h)
+		if s.halts() {
+			h.blamed = h.refused[0].err.Kafka
+		}
 		s.blame(now, h.refused[0].err)
 		return
 	}

@@ -50,7 +50,7 @@ func (s *Source) passed(now time.Time, p *part) {
 	s.bad, s.proven, s.lastGood = false, true, now
 	s.suspect.clear()
 	if p.hunt != nil {
-		p.hunt.passed = true
+		p.hunt.pass()
 	}
 	if !s.fault.on {
 		s.fault = fault{}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -92,6 +93,41 @@ func TestSyncHaltsAtALineThatIsRefusedAndRepeatsNothingAfterwards(t *testing.T) 
 			}
 		}
 	})
+}
+
+// A topic that takes no line at all is not the first line's fault, however often it is asked, and what it said of
+// the lines is void once it takes them.
+func TestATopicThatNamesAllLinesIsWaitedFor(t *testing.T) {
+	for _, mode := range []string{config.ModeSync, config.ModeCallback} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFakeFile("/log/a.log")
+			r := newRig(t, settings(mode), 1, f.block(numbered(0, 100)...))
+			var broken atomic.Bool
+			broken.Store(true)
+			r.producer.answer = func(rb *kafka.RecordBatch) (res kafka.Result) {
+				if broken.Load() {
+					res.Err = invalid
+					for i := range rb.Len() {
+						res.RecordErrors = append(res.RecordErrors, kafka.RecordError{Index: i, Message: "no key"})
+					}
+				}
+				return res
+			}
+			r.start()
+			pass(10 * time.Minute)
+			if n := r.producer.requests(); n > 300 {
+				t.Errorf("%s: %d requests in ten minutes: a storm", mode, n)
+			}
+			broken.Store(false)
+			r.reader.finish()
+			if err := <-r.result; err != nil {
+				t.Errorf("%s: %v", mode, err)
+			}
+			if diff := cmp.Diff(numbered(0, 100), r.producer.values()); diff != "" {
+				t.Errorf("%s: %s", mode, diff)
+			}
+		})
+	}
 }
 
 func TestSyncHaltsWhenItsRetriesEnd(t *testing.T) {
