@@ -60,3 +60,12 @@ func (p *Proxy) Reset() error {
 
 // Close ends the proxy.
 func (p *Proxy) Close() { p.proxy.Stop() }
+
+// Through puts something else in the place of the node's listener, and gives what was there. All connections
+// are closed.
+func (p *Proxy) Through(upstream string) (before string, err error) {
+	before = p.proxy.Upstream
+	p.proxy.Stop()
+	p.proxy.Upstream = upstream
+	return before, p.proxy.Start()
+}

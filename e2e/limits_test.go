@@ -1,0 +1,212 @@
+package e2e
+
+import (
+	"bufio"
+	bigendian "encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"shiplog/e2e/kafka"
+)
+
+// tooLong is a line that no batch of a topic with a limit of 20,000 bytes can hold.
+func tooLong(n int) []byte {
+	return fmt.Appendf(nil, "{\"big\":%d,\"text\":%q}\n", n, incompressible(60_000))
+}
+
+// TestTooLargeForTheTopic writes single lines over the topic's limit among thousands. Our own batches are over it, too.
+func TestTooLargeForTheTopic(t *testing.T) {
+	t.Parallel()
+	for _, f := range []struct{ mode, source string }{
+		{"callback", "compression: none"},
+		{"sync", "compression: none\non_permanent_error: fail"},
+	} {
+		s := newScene(t, "lines over the topic's limit among thousands, and batches over it", spec{
+			modes: []string{f.mode}, topic: []string{"max.message.bytes", "20000"}, source: f.source})
+		src := s.sources[0]
+		s.start()
+		const bad = 3
+		for i := range bad {
+			src.w.write(2000)
+			src.w.raw(tooLong(i))
+		}
+		src.w.write(500)
+		until(t, "all other lines", func() bool { return src.topic.ends() >= int64(src.w.count()) })
+		s.drain()
+		if classes := s.failures(f.mode); classes["too_large"] != bad || total(classes) != bad {
+			t.Errorf("%s: the failure log holds %v, want %d of too_large", f.mode, classes, bad)
+		}
+		s.reckon(src, allowed{kept: bad, note: fmt.Sprintf("%d lines too large, in the failure log", bad)})
+	}
+}
+
+// TestASyncSourceHalts lets the default of sync meet a line that can never be accepted: its order would break.
+func TestASyncSourceHalts(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, "a line over the topic's limit, on_permanent_error: halt", spec{
+		modes: []string{"sync", "callback"}, topic: []string{"max.message.bytes", "20000"}})
+	sync, other := s.sources[0], s.sources[1]
+	s.start()
+	sync.w.write(1000)
+	sync.w.raw(tooLong(0))
+	sync.w.write(1000)
+	other.w.write(1000)
+	until(t, "the halt", func() bool { return s.d.said("source halted") })
+	other.w.write(1000) // goes on
+	until(t, "the other source's lines", func() bool { return other.topic.ends() >= 2000 })
+	if code := s.d.stop(); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	if at := fmt.Sprintf("%d", 1000*lineBytes); !s.d.said("app.log") || !s.d.said(at) || !s.d.said("MESSAGE_TOO_LARGE") {
+		t.Errorf("the log does not name the file, the offset %s and the cause:\n%s", at, tail(s.d.out.String(), 10))
+	}
+	s.reckon(other, allowed{note: "beside a source that halted"})
+	sync.read(sync.topic)
+	if sync.distinct() != 1000 || sync.repeats() != 0 || sync.disorders != 0 {
+		t.Errorf("sync: %d lines, %d repeats, want the 1000 before the bad one", sync.distinct(), sync.repeats())
+	}
+	// The way on that the documentation names.
+	sync.topic.set("max.message.bytes", "1000000")
+	s.start()
+	until(t, "the rest", func() bool { return sync.topic.ends() >= 2001 })
+	s.drain()
+	sync.read(sync.topic)
+	if sync.distinct() != 2000 || sync.foreign != 1 || sync.repeats() != 0 || sync.disorders != 0 {
+		t.Errorf("sync after the limit was raised: %d lines and %d others, %d repeats, %d out of order; want 2000 and 1",
+			sync.distinct(), sync.foreign, sync.repeats(), sync.disorders)
+	}
+}
+
+// TestTimesAhead writes lines with a time that the topic does not take among good ones.
+func TestTimesAhead(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, "lines with a time two hours ahead among good ones", spec{
+		modes: []string{"callback"}, topic: []string{"message.timestamp.after.max.ms", "3600000"},
+		source: "timestamp: {field: time, format: rfc3339}"})
+	src := s.sources[0]
+	s.start()
+	const bad = 3
+	for i := range bad {
+		src.w.write(1000) // numbered lines have no time of their own
+		src.w.raw(fmt.Appendf(nil, "{\"time\":%q,\"late\":%d}\n", time.Now().Add(2*time.Hour).Format(time.RFC3339), i))
+	}
+	src.w.write(1000)
+	until(t, "all other lines", func() bool { return src.topic.ends() >= int64(src.w.count()) })
+	s.drain()
+	if classes := s.failures("callback"); classes["invalid"] != bad || total(classes) != bad {
+		t.Errorf("the failure log holds %v, want %d of invalid", classes, bad)
+	}
+	s.reckon(src, allowed{kept: bad, note: fmt.Sprintf("%d lines refused, in the failure log", bad)})
+}
+
+// TestCompactedTopic ships lines without keys to a compacted topic, which takes none of them: the topic is wrong, not
+// the lines.
+func TestCompactedTopic(t *testing.T) {
+	c := cluster(t)
+	mended(t)
+	relay := newRelay(t, c)
+	s := newScene(t, "a compacted topic and lines without keys, then delete instead", spec{
+		modes: []string{"sync", "callback"}, topic: []string{"cleanup.policy", "compact"}})
+	s.start()
+	for _, src := range s.sources {
+		src.w.write(5000)
+	}
+	until(t, "both sources to see it", func() bool {
+		return len(s.d.log("the source itself is at fault, not its lines; nothing is given up, it is tried again")) >= 2
+	})
+	before := relay.produced.Load()
+	pass(5 * time.Second)
+	during := relay.produced.Load() - before
+	if most := int64(200); during > most {
+		t.Errorf("%d produce requests in 5 s to topics that take nothing, want at most %d", during, most)
+	}
+	if lines := strings.Count(s.d.out.String(), "\n"); lines > 60 {
+		t.Errorf("%d lines of log, want a few:\n%s", lines, tail(s.d.out.String(), 20))
+	}
+	if kept := s.failures("callback"); len(kept) > 0 {
+		t.Errorf("lines were given up for a fault of the topic: %v", kept)
+	}
+	for _, src := range s.sources {
+		src.topic.set("cleanup.policy", "delete")
+	}
+	for _, src := range s.sources {
+		// A broker that learns of it later than another may refuse some lines for good meanwhile.
+		until(t, "all lines of "+src.name, func() bool {
+			return src.topic.ends() >= int64(src.w.count()-total(s.failures(src.name)))
+		})
+	}
+	s.drain()
+	s.replay()
+	for _, src := range s.sources {
+		s.reckon(src, allowed{note: fmt.Sprintf("%d produce requests in 5 s meanwhile", during)})
+	}
+}
+
+// relay stands between the proxies and the brokers and counts the produce requests.
+type relay struct {
+	produced atomic.Int64
+	wg       sync.WaitGroup
+}
+
+func newRelay(t *testing.T, c *kafka.Cluster) *relay {
+	t.Helper()
+	r := &relay{}
+	t.Cleanup(func() { r.wg.Wait() }) // the last of the cleanups
+	for _, n := range c.Nodes {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		to, err := n.Proxy.Through(ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.wg.Go(func() { r.serve(ln, to) })
+		t.Cleanup(func() {
+			if _, err := n.Proxy.Through(to); err != nil { // closes all connections
+				t.Error(err)
+			}
+			_ = ln.Close() // nobody uses it any more
+		})
+	}
+	return r
+}
+
+func (r *relay) serve(ln net.Listener, to string) {
+	for {
+		in, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		out, err := net.Dial("tcp", to)
+		if err != nil {
+			_ = in.Close() // as a dead broker does
+			continue
+		}
+		r.wg.Go(func() { r.requests(out, in); _ = out.Close(); _ = in.Close() })
+		r.wg.Go(func() { _, _ = io.Copy(in, out); _ = out.Close(); _ = in.Close() })
+	}
+}
+
+// requests copies requests and counts those with the key of Produce.
+func (r *relay) requests(to io.Writer, from io.Reader) {
+	in := bufio.NewReader(from)
+	for {
+		head, err := in.Peek(6) // length and key
+		if err != nil {
+			return
+		}
+		if bigendian.BigEndian.Uint16(head[4:]) == 0 {
+			r.produced.Add(1)
+		}
+		if _, err := io.CopyN(to, in, int64(bigendian.BigEndian.Uint32(head))+4); err != nil {
+			return
+		}
+	}
+}
