@@ -1,6 +1,7 @@
 package failedlog
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -114,6 +115,38 @@ func TestBadLinesAreKeptAsideAndNoReasonToStop(t *testing.T) {
 	got := tree(t, root)
 	diff(t, "files", names(t, root, "app"), []string{"00000000000000000001.bad"})
 	diff(t, "kept aside", got["app/00000000000000000001.bad"], "oops\n\n"+lines[3][:20]+"\n")
+}
+
+// TestSegmentTornAtEachByteOfItsLastRecord cuts a sealed segment at each byte of its last record: the record is set
+// aside as far as it is there, and counts as one only when all of it but the newline is.
+func TestSegmentTornAtEachByteOfItsLastRecord(t *testing.T) {
+	rec := record("app", 2)
+	last := rec.AppendJSON(nil)
+	for cut := range len(last) + 1 {
+		root := ramDir(t)
+		fill(t, root, "app", records("app", 0, 3))
+		path := filepath.Join(root, "app", "00000000000000000001.jsonl")
+		info, err := os.Stat(path)
+		must(t, err)
+		must(t, os.Truncate(path, info.Size()-int64(len(last)+1)+int64(cut)))
+		want, aside, bad := 2, string(last[:cut])+"\n", []int{3}
+		switch cut {
+		case 0:
+			aside, bad = "", nil
+		case len(last):
+			want, aside, bad = 3, "", nil
+		}
+		var b broker
+		var reported []int
+		replay(t, root, ReplayOptions{OnBad: func(l BadLine) { reported = append(reported, l.Line) }}, &b)
+		what := fmt.Sprintf("cut at %d: ", cut)
+		diff(t, what+"sent", b.got, payloads(records("app", 0, want)))
+		diff(t, what+"reported", reported, bad)
+		diff(t, what+"kept aside", tree(t, root)["app/00000000000000000001.bad"], aside)
+		if t.Failed() {
+			return
+		}
+	}
 }
 
 func TestWhatCannotBeReplayedStaysWithoutKeepingTheSegment(t *testing.T) {
