@@ -67,7 +67,7 @@ func TestNetwork(t *testing.T) {
 		{"half-open connections: open, and nothing comes through", "request_timeout: 2s, dial_timeout: 2s", func(s *scene, c *kafka.Cluster) {
 			for i := range rounds {
 				n := c.Nodes[i%len(c.Nodes)]
-				s.add(n, "timeout", "upstream", "timeout", 0)
+				s.add(n, "timeout", []string{"upstream", "downstream"}[i%2], "timeout", 0) // requests, or answers
 				pass(4 * time.Second)
 				s.heal(n)
 			}
