@@ -206,19 +206,34 @@ func clusterID() string {
 	return base64.RawURLEncoding.EncodeToString(id)
 }
 
+// given are the ports that freeAddr has named: nobody listens on them yet, or again.
+var given struct {
+	sync.Mutex
+	ports map[int]bool
+}
+
 // freeAddr finds a port that nobody listens on, below the range from which the system takes the ports of
-// outgoing connections: a node that is down must find its port free when it comes back.
+// outgoing connections: a node that is down must find its port free when it comes back. It names none twice.
 func freeAddr() (string, error) {
+	given.Lock()
+	defer given.Unlock()
 	var last error
 	for range 100 {
 		var b [2]byte
 		_, _ = rand.Read(b[:]) // never fails
 		port := 11000 + (int(b[0])<<8|int(b[1]))%21000
+		if given.ports[port] {
+			continue
+		}
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			last = err
 			continue
 		}
+		if given.ports == nil {
+			given.ports = map[int]bool{}
+		}
+		given.ports[port] = true
 		return l.Addr().String(), l.Close()
 	}
 	return "", fmt.Errorf("no free port: %w", last)
