@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,33 +15,6 @@ import (
 
 // memoryBound is what shiplog may have held at its peak, whatever its files hold.
 const memoryBound = 60 << 20
-
-// peakMemory reads how much memory the process has held at most.
-func (d *daemon) peakMemory() int64 {
-	d.t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.cmd.Process.Pid))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(status), "VmHWM:")
-	fields := strings.Fields(rest)
-	if len(fields) < 2 || fields[1] != "kB" {
-		d.t.Fatalf("no VmHWM in\n%s", status)
-	}
-	kib, err := strconv.ParseInt(fields[0], 10, 64)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return kib << 10
-}
-
-// raw appends bytes that are no numbered lines.
-func (w *writer) raw(data []byte) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	_, err := w.file.Write(data)
-	w.check(err)
-}
 
 // decorated appends a numbered line with something before it, and another end.
 func (w *writer) decorated(before, end string) {
@@ -139,13 +111,6 @@ func TestOddLines(t *testing.T) {
 		}
 		wantCount(t, src.name+": skipped", a.total("skipped"), o.skipped)
 		s.reckon(src, may)
-	}
-}
-
-func wantCount(t *testing.T, what string, got int64, want int) {
-	t.Helper()
-	if got != int64(want) {
-		t.Errorf("%s: %d, want %d", what, got, want)
 	}
 }
 

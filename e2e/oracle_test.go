@@ -191,6 +191,13 @@ func (s *scene) audit(src *source, written int, may allowed) string {
 	return r.Verdict
 }
 
+func wantCount(t *testing.T, what string, got int64, want int) {
+	t.Helper()
+	if got != int64(want) {
+		t.Errorf("%s: %d, want %d", what, got, want)
+	}
+}
+
 // ranges writes the first stretches of a sorted list of numbers.
 func ranges(list []int) string {
 	text := ""

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -180,6 +181,25 @@ func (d *daemon) resident() (bytes int64) {
 	}
 	d.t.Fatal("no VmRSS in the status of the process")
 	return 0
+}
+
+// peakMemory reads how much memory the process has held at most.
+func (d *daemon) peakMemory() int64 {
+	d.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.cmd.Process.Pid))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	fields := strings.Fields(rest)
+	if len(fields) < 2 || fields[1] != "kB" {
+		d.t.Fatalf("no VmHWM in\n%s", status)
+	}
+	kib, err := strconv.ParseInt(fields[0], 10, 64)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return kib << 10
 }
 
 // peak is the most memory that the process holds during that time.

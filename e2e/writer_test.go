@@ -152,6 +152,14 @@ func (w *writer) lines(lines int, cut *rand.Rand) {
 	}
 }
 
+// raw appends bytes that are no numbered lines.
+func (w *writer) raw(data []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, err := w.file.Write(data)
+	w.check(err)
+}
+
 // count is how many lines were written.
 func (w *writer) count() int {
 	w.mu.Lock()
