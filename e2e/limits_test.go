@@ -3,14 +3,18 @@ package e2e
 import (
 	"bufio"
 	bigendian "encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"shiplog/e2e/kafka"
 )
@@ -27,23 +31,45 @@ func TestTooLargeForTheTopic(t *testing.T) {
 		{"callback", "compression: none"},
 		{"sync", "compression: none\non_permanent_error: fail"},
 	} {
-		s := newScene(t, "lines over the topic's limit among thousands, and batches over it", spec{
-			modes: []string{f.mode}, topic: []string{"max.message.bytes", "20000"}, source: f.source})
-		src := s.sources[0]
-		s.start()
-		const bad = 3
-		for i := range bad {
-			src.w.write(2000)
-			src.w.raw(tooLong(i))
-		}
-		src.w.write(500)
-		until(t, "all other lines", func() bool { return src.topic.ends() >= int64(src.w.count()) })
-		s.drain()
-		if classes := s.failures(f.mode); classes["too_large"] != bad || total(classes) != bad {
-			t.Errorf("%s: the failure log holds %v, want %d of too_large", f.mode, classes, bad)
-		}
-		s.reckon(src, allowed{kept: bad, note: fmt.Sprintf("%d lines too large, in the failure log", bad)})
+		tooLargeAmong(t, f.mode, spec{source: f.source}, false)
 	}
+}
+
+// TestTooLargeInABatchOfThousands does so with the batches and the compression that nobody has to ask for.
+func TestTooLargeInABatchOfThousands(t *testing.T) {
+	t.Parallel()
+	tooLargeAmong(t, "callback", spec{}, true)
+	tooLargeAmong(t, "sync", spec{source: "on_permanent_error: fail"}, true)
+}
+
+// tooLargeAmong ships a few lines that are too large among thousands, which may all be there before shiplog starts, so
+// that they come in as few batches as it makes by default.
+func tooLargeAmong(t *testing.T, mode string, sp spec, defaults bool) {
+	t.Helper()
+	sp.modes, sp.topic = []string{mode}, []string{"max.message.bytes", "20000"}
+	s := newScene(t, "lines over the topic's limit among thousands, and batches over it", sp)
+	src := s.sources[0]
+	if defaults {
+		s.fault += ", our default batches"
+		s.edit(fmt.Sprintf("    max_batch_lines: %d\n", batchLines), "")
+	} else {
+		s.start()
+	}
+	const bad = 3
+	for i := range bad {
+		src.w.write(2000)
+		src.w.raw(tooLong(i))
+	}
+	src.w.write(500)
+	if defaults {
+		s.start()
+	}
+	until(t, "all other lines", func() bool { return src.topic.ends() >= int64(src.w.count()) })
+	s.drain()
+	if classes := s.failures(mode); classes["too_large"] != bad || total(classes) != bad {
+		t.Errorf("%s: the failure log holds %v, want %d of too_large", mode, classes, bad)
+	}
+	s.reckon(src, allowed{kept: bad, note: fmt.Sprintf("%d lines too large, in the failure log", bad)})
 }
 
 // TestASyncSourceHalts lets the default of sync meet a line that can never be accepted: its order would break.
@@ -105,6 +131,88 @@ func TestTimesAhead(t *testing.T) {
 	s.reckon(src, allowed{kept: bad, note: fmt.Sprintf("%d lines refused, in the failure log", bad)})
 }
 
+// TestTimesAheadAmongGoodOnes does so where every line has a time of its own, also with sync.
+func TestTimesAheadAmongGoodOnes(t *testing.T) {
+	t.Parallel()
+	for mode, further := range map[string]string{"callback": "", "sync": "\non_permanent_error: fail"} {
+		tp := newTopic(t, 1, "message.timestamp.after.max.ms", "3600000")
+		s := newSetup(t, tp, mode, "timestamp: {field: time, format: rfc3339}"+further)
+		lines := makeLines(t, 0, 5000)
+		ahead := time.Now().Add(2 * time.Hour)
+		var good, bad []string
+		for i := range lines {
+			if i%1000 != 500 {
+				good = append(good, lines[i])
+				continue
+			}
+			lines[i] = strings.Replace(lines[i], lineTime(i).Format(time.RFC3339Nano), ahead.Format(time.RFC3339Nano), 1)
+			bad = append(bad, lines[i])
+		}
+		appendLines(t, s.log, lines)
+		shiplog(t, 0, "run", "-c", s.config, "--once")
+		records := tp.records()
+		wantEachOnce(t, records, good)
+		if mode == "sync" {
+			wantStrictOrder(t, records, good)
+		}
+		for _, r := range records {
+			if want := lineTime(parse(t, r).N); !r.Timestamp.Equal(want) {
+				t.Fatalf("%s: the record has the time %v, its line %v", mode, r.Timestamp, want)
+			}
+		}
+		refused := refusedTimes(t, s)
+		slices.Sort(bad)
+		slices.Sort(refused)
+		if diff := cmp.Diff(bad, refused); diff != "" {
+			t.Errorf("%s: the failure log (-want +got):\n%s", mode, diff)
+		}
+	}
+}
+
+// refusedTimes gives the lines in the failure log, which must all be there for their time.
+func refusedTimes(t *testing.T, s setup) (refused []string) {
+	t.Helper()
+	for text := range strings.Lines(shiplog(t, 0, "failed", "show", "-c", s.config)) {
+		var f struct {
+			Value json.RawMessage
+			Text  string `json:"value_text"` // of a line with white space
+			Error struct{ Class, Kafka string }
+		}
+		if err := json.Unmarshal([]byte(text), &f); err != nil {
+			t.Fatalf("failure log: %v in %.500s", err, text)
+		}
+		if f.Error.Class != "invalid" || f.Error.Kafka != "INVALID_TIMESTAMP" {
+			t.Errorf("a line failed with %+v, want invalid, INVALID_TIMESTAMP", f.Error)
+		}
+		refused = append(refused, string(f.Value)+f.Text)
+	}
+	return refused
+}
+
+// TestAHaltedSourceIsLedPastItsLine takes the way on that changes neither the topic nor the configuration.
+func TestAHaltedSourceIsLedPastItsLine(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, "a line over the topic's limit halts sync, then checkpoint seek", spec{
+		modes: []string{"sync"}, topic: []string{"max.message.bytes", "20000"}})
+	src := s.sources[0]
+	src.w.write(3000)
+	bad := tooLong(0)
+	src.w.raw(bad)
+	src.w.write(3000)
+	s.start()
+	until(t, "the halt", func() bool { return s.d.said("source halted") })
+	if code := s.d.stop(); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	if want := fmt.Sprintf("the line at %s, offset %d ", src.w.path, 3000*lineBytes); !s.d.said(want) {
+		t.Errorf("the log does not say %q:\n%s", want, tail(s.d.out.String(), 5))
+	}
+	shiplog(t, 0, "checkpoint", "seek", "-c", s.config, "--source", "sync", "--file", src.w.path, "--to", fmt.Sprint(3000*lineBytes+len(bad)))
+	s.start()
+	s.drain()
+	s.reckon(src, allowed{gone: int64(len(bad)), note: "all but the line that was passed by"})
+}
+
 // TestCompactedTopic ships lines without keys to a compacted topic, which takes none of them: the topic is wrong, not
 // the lines.
 func TestCompactedTopic(t *testing.T) {
@@ -117,14 +225,18 @@ func TestCompactedTopic(t *testing.T) {
 	for _, src := range s.sources {
 		src.w.write(5000)
 	}
-	until(t, "both sources to see it", func() bool {
-		return len(s.d.log("the source itself is at fault, not its lines; nothing is given up, it is tried again")) >= 2
-	})
+	said := func() int {
+		return len(s.d.log("the source itself is at fault, not its lines; nothing is given up, it is tried again"))
+	}
+	until(t, "both sources to see it", func() bool { return said() >= 2 })
 	before := relay.produced.Load()
 	pass(5 * time.Second)
 	during := relay.produced.Load() - before
 	if most := int64(200); during > most {
 		t.Errorf("%d produce requests in 5 s to topics that take nothing, want at most %d", during, most)
+	}
+	if n := said(); n != 2 {
+		t.Errorf("said %d times that a source is at fault, want once for each of the two", n)
 	}
 	if lines := strings.Count(s.d.out.String(), "\n"); lines > 60 {
 		t.Errorf("%d lines of log, want a few:\n%s", lines, tail(s.d.out.String(), 20))
