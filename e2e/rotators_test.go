@@ -96,10 +96,11 @@ func TestLogrotateCreate(t *testing.T) {
 	logrotated(t, "logrotate: create, SIGHUP to a shell script", spec{}, "create 0644", hangUp)
 }
 
-// TestLogrotateCompress also compresses what was rotated the time before.
+// TestLogrotateCompress also compresses what was rotated the time before. It rotates less often than shiplog looks: a
+// file that is renamed, renamed again and compressed between two looks may be shipped twice (docs/OPERATIONS.md).
 func TestLogrotateCompress(t *testing.T) {
 	t.Parallel()
-	logrotated(t, "logrotate: create, delaycompress and compress", spec{}, "create 0644\n  compress\n  delaycompress", hangUp)
+	logrotated(t, "logrotate: create, delaycompress and compress, every two seconds", spec{}, "create 0644\n  compress\n  delaycompress", hangUp)
 }
 
 // TestLogrotateCopytruncate rotates under a script that knows nothing of it. What logrotate takes away
@@ -149,7 +150,10 @@ func logrotated(t *testing.T, fault string, sp spec, how, post string) {
 	if err := os.WriteFile(config, []byte(conf.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	rotations := 0
+	rotations, pace := 0, time.Duration(pick(250, 400))*time.Millisecond
+	if strings.Contains(how, "compress") {
+		pace = 2 * time.Second
+	}
 	for left := len(s.sources); left > 0; {
 		select {
 		case err := <-apps:
@@ -157,7 +161,7 @@ func logrotated(t *testing.T, fault string, sp spec, how, post string) {
 				t.Fatalf("the script: %v", err)
 			}
 		default:
-			pass(time.Duration(pick(250, 400)) * time.Millisecond)
+			pass(pace)
 			if out, err := exec.Command(rotator, "-f", "-s", config+".state", config).CombinedOutput(); err != nil {
 				t.Fatalf("logrotate: %v\n%s", err, out)
 			}
