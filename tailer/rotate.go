@@ -104,9 +104,6 @@ func (t *Tailer) mayFollow(s *series, e entry, all []entry, truncated *generatio
 	if h := t.held[e.info.Identity]; h != nil && h.info.Size > 0 && truncated == nil {
 		return false // it holds what the live file held
 	}
-	if t.copyOfRead(s, e) {
-		return false
-	}
 	last := s.latest
 	birth := last.node.Birth
 	if compressed(e.path) {
@@ -117,7 +114,11 @@ func (t *Tailer) mayFollow(s *series, e entry, all []entry, truncated *generatio
 		if truncated != nil && e.info.MTime > truncated.mtime {
 			return false
 		}
-		return e.info.MTime >= birth && t.formOf(s, e) == nil && (truncated == nil || !t.isForm(truncated, e))
+		return e.info.MTime >= birth && t.formOf(s, e) == nil && (truncated == nil || !t.isForm(truncated, e)) &&
+			!t.copyOfRead(s, e)
+	}
+	if t.copyOfRead(s, e) {
+		return false
 	}
 	if e.info.Birth != 0 && e.info.Birth < birth && !last.static {
 		return false

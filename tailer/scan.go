@@ -32,6 +32,7 @@ func (t *Tailer) scan(now time.Time) {
 	t.assign(found, now)
 	t.tend(now)
 	t.dirs.forget(t.scans)
+	maps.DeleteFunc(t.copies, func(_ fsid.Identity, c judged) bool { return c.scan != t.scans })
 	t.tellFound()
 	t.publish(0)
 }

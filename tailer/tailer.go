@@ -87,8 +87,9 @@ type Tailer struct {
 	opened    map[*generation]struct{}
 	hot       []*generation // open files in use: polled
 	coldAt    time.Time     // when idle files were polled last
-	unwatched int           // idle files without a watch
-	starved   bool          // there was no memory for a batch
+	copies    map[fsid.Identity]judged
+	unwatched int  // idle files without a watch
+	starved   bool // there was no memory for a batch
 	fills     int64
 	dirs      dirCache
 	scans     int64 // how many scans there were
@@ -138,6 +139,7 @@ func New(cfg Config) (*Tailer, error) {
 		open: fsid.Open, arm: armWatch,
 		series: map[string]*series{}, byNode: map[fsid.Identity]*generation{},
 		maxGen: map[fsid.Identity]uint32{}, held: map[fsid.Identity]*held{},
+		copies: map[fsid.Identity]judged{},
 		opened: map[*generation]struct{}{}, refused: map[string]bool{},
 		out: make(chan *batch.Batch), want: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		drainC: make(chan struct{}, 1), settled: map[batch.FileID]int64{},

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"shiplog/internal/batch"
+	"shiplog/tailer/internal/cut"
 )
 
 // trailLength is how many positions of a file are remembered.
@@ -38,15 +39,52 @@ func (tr trail) before(offset int64) (batch.Pos, bool) {
 	return batch.Pos{}, false
 }
 
-// copyOfRead says that a file is a copy of a part of a generation that was read as a whole.
+// judged is what was found out about a file that repeats what we have.
+type judged struct {
+	size int64
+	scan int64 // when it was last asked for
+}
+
+// copyOfRead says that a file holds the beginning of a generation and nothing else, and that all of it
+// is read or will be. The answer yes is kept for as long as somebody asks: the generation may be forgotten
+// while the file is there, and a compressed file is compared as a whole.
 func (t *Tailer) copyOfRead(s *series, e entry) bool {
-	if compressed(e.path) {
-		return false
+	known, is := t.copies[e.info.Identity]
+	if !is || known.size != e.info.Size {
+		is = slices.ContainsFunc(slices.Concat(s.gens, t.knownOf(s)), func(g *generation) bool { return t.isCopy(g, e) })
 	}
-	for _, g := range slices.Concat(s.gens, t.knownOf(s)) {
-		if at, ok := g.trail.before(e.info.Size); ok && e.info.Size <= g.offset() && t.holds(e, at) {
-			return true
-		}
+	if is {
+		t.copies[e.info.Identity] = judged{e.info.Size, t.scans}
+	}
+	return is
+}
+
+// isCopy compares a file with one generation. A plain file is a copy only if copytruncate may have made it:
+// what a trail tells is how a file begins, and another one that begins alike may go on otherwise.
+func (t *Tailer) isCopy(g *generation, e entry) bool {
+	switch {
+	case compressed(e.path):
+		return g.state == rotated && t.holdsAll(g, e) && !t.stands(g)
+	case g.state == live, g.lost == LostTruncated:
+		at, ok := g.trail.before(e.info.Size)
+		return ok && e.info.Size <= g.offset() && t.holds(e, at)
 	}
 	return false
+}
+
+// holdsAll says that all that was compressed stands in a file that we hold open, of which we have read it or
+// shall: an application wrote on to a rotated file while it was compressed.
+func (t *Tailer) holdsAll(g *generation, e entry) bool {
+	if g.f == nil || g.z != nil {
+		return false
+	}
+	f, _, err := t.openEntry(e)
+	if err != nil {
+		return false
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	z := cut.NewGzip(f, t.gzipBody())
+	defer z.Close()
+	begins, err := cut.Begins(g.f, z)
+	return begins && err == nil
 }

@@ -209,14 +209,21 @@ func gzipSize(f *os.File, size int64) (int64, bool) {
 	return int64(binary.LittleEndian.Uint32(b[:])), true
 }
 
-// formOf finds the generation of a series whose compressed form a file is.
+// formOf finds the generation of a series whose compressed form a file is. A rotated file that still stands
+// somewhere was not compressed: what is equal to it is another file.
 func (t *Tailer) formOf(s *series, e entry) *generation {
 	for _, g := range slices.Concat(s.gens, t.knownOf(s)) {
-		if t.isForm(g, e) {
+		if t.isForm(g, e) && (g.state == live || !t.stands(g)) {
 			return g
 		}
 	}
 	return nil
+}
+
+// stands says that a generation's own file has a name.
+func (t *Tailer) stands(g *generation) bool {
+	_, there := t.locate(g)
+	return there
 }
 
 func (t *Tailer) knownOf(s *series) []*generation {

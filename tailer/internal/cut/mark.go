@@ -153,3 +153,27 @@ func LineStart(r io.ReaderAt, offset int64, window int) (int64, error) {
 	}
 	return offset, nil
 }
+
+// Begins says whether a stream holds, from its beginning, all of another one, which has at least a byte.
+// It reads both up to the first difference. The errors are those of either stream.
+func Begins(whole, part io.ReaderAt) (bool, error) {
+	a, b := make([]byte, gzipStep), make([]byte, gzipStep)
+	for off := int64(0); ; {
+		n, err := part.ReadAt(b, off)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return false, err
+		}
+		if m, rerr := whole.ReadAt(a[:n], off); m < n {
+			if errors.Is(rerr, io.EOF) {
+				rerr = nil
+			}
+			return false, rerr
+		}
+		if !bytes.Equal(a[:n], b[:n]) {
+			return false, nil
+		}
+		if off += int64(n); err != nil {
+			return off > 0, nil
+		}
+	}
+}
