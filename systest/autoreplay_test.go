@@ -16,13 +16,8 @@ import (
 // replayBatch is how many records a replay sends at once, at most.
 const replayBatch = 500
 
-// autoReplayKills is killCount, but under the race detector, which makes every life several times as long.
-func autoReplayKills() int {
-	if raceEnabled {
-		return min(10, killCount())
-	}
-	return killCount()
-}
+// autoReplayKills is less than killCount, since a life until the second replay takes two seconds.
+func autoReplayKills() int { return max(1, killCount()/2) }
 
 // TestKillDuringAutoReplay kills shiplog with SIGKILL at random moments after the broker has refused
 // some requests, while auto_replay sends them again. No line is lost. What comes twice had an
