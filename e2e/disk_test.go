@@ -144,6 +144,7 @@ func TestCheckpointDisk(t *testing.T) {
 // the topic was read last, and here the checkpoint stands still for much longer.
 func (s *scene) killed(src *source) (may allowed) {
 	s.t.Helper()
+	settled(src.topic)
 	_, lost := s.afterKill(src)
 	if src.mode == "async" {
 		may.lost = lost

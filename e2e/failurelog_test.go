@@ -42,7 +42,7 @@ func TestKillReplay(t *testing.T) {
 		pass(time.Duration(100+r.IntN(300)) * time.Millisecond)
 		d.kill()
 	}
-	src.topic.settled()
+	settled(src.topic)
 	early := src.topic.ends()
 	s.replay()
 	s.reckon(src, allowed{repeats: kills * replayBatch, note: fmt.Sprintf("%d records came before the last kill", early)})
@@ -63,6 +63,7 @@ func TestKillAutoReplay(t *testing.T) {
 			pass(time.Duration(50+r.IntN(100)) * time.Millisecond)
 		}
 		s.d.kill()
+		settled(src.topic)
 		repeats, _ := s.afterKill(src) // what was replayed is covered, and not counted here
 		bound += repeats + replayBatch
 	}

@@ -29,6 +29,7 @@ func TestKillShiplog(t *testing.T) {
 			pass(time.Duration(r.IntN(100)) * time.Millisecond)
 		}
 		s.d.kill()
+		s.settle()
 		for _, src := range s.sources {
 			repeats, gone := s.afterKill(src)
 			bound[src.name] += repeats
@@ -46,11 +47,20 @@ func TestKillShiplog(t *testing.T) {
 	}
 }
 
+// settle waits until nothing more arrives of a dead process.
+func (s *scene) settle() {
+	s.t.Helper()
+	topics := make([]*topic, len(s.sources))
+	for i, src := range s.sources {
+		topics[i] = src.topic
+	}
+	settled(topics...)
+}
+
 // afterKill says how many lines stand in the topic that the checkpoint of the dead process does not
-// cover, and how many are not there though it covers them.
+// cover, and how many are not there though it covers them. The topic must have settled.
 func (s *scene) afterKill(src *source) (repeats, lost int) {
 	s.t.Helper()
-	src.topic.settled()
 	born := len(src.order)
 	src.read(src.topic)
 	at := s.checkpoint(src.name)

@@ -167,7 +167,7 @@ func TestAnIDIsGivenUpWithAnOutcomeUnknown(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	src.topic.settled()                                           // what was out is written, and nobody heard of it
+	settled(src.topic)                                            // what was out is written, and nobody heard of it
 	src.topic.set("max.message.bytes", fmt.Sprint(lineBytes*5/2)) // one line in a batch of its own
 	until(t, "an unknown outcome", func() bool {
 		for _, e := range s.d.log("") {

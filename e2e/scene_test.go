@@ -309,15 +309,19 @@ func (tp *topic) grows(more int64) {
 	until(tp.t, fmt.Sprintf("%d more records in %s", more, tp.name), func() bool { return tp.ends() >= from+more })
 }
 
-// settled waits until nothing more arrives: what a dead producer had handed to the kernel is in.
-func (tp *topic) settled() {
-	tp.t.Helper()
-	last, since := int64(-1), time.Now()
-	until(tp.t, "the end of "+tp.name+" to stand still", func() bool {
-		if now := tp.ends(); now != last || now < 0 {
-			last, since = now, time.Now()
+// settled waits until nothing more arrives in topics: what a dead producer had handed to the kernel is in, and its
+// end can be seen, for which a follower has to fetch it. On a busy machine that takes some time.
+func settled(topics ...*topic) {
+	t := topics[0].t
+	t.Helper()
+	last, since := make([]int64, len(topics)), time.Now()
+	until(t, "the ends of topics to stand still", func() bool {
+		for i, tp := range topics {
+			if now := tp.ends(); now != last[i] || now < 0 {
+				last[i], since = now, time.Now()
+			}
 		}
-		return time.Since(since) > 250*time.Millisecond
+		return time.Since(since) > time.Second
 	})
 }
 
