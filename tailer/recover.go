@@ -314,10 +314,10 @@ func (t *Tailer) fromBetween(s *series, e entry, newest *place) bool {
 }
 
 // copyOfKnown says that a file holds all that a remembered generation held, and no more: a copy that
-// somebody made of it.
+// somebody made of it, compressed or not.
 func (t *Tailer) copyOfKnown(s *series, e entry) bool {
 	for _, g := range slices.Concat(s.gens, t.knownOf(s)) {
-		if at := g.position(); at.Offset > 0 && g.size == e.info.Size && at.Offset == e.info.Size && t.holds(e, at) {
+		if at := g.position(); at.Offset > 0 && g.size == e.info.Size && at.Offset == e.info.Size && t.holds(e, at) || t.isTwin(g, e) {
 			return true
 		}
 	}

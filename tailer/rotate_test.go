@@ -187,104 +187,6 @@ var rotations = []struct {
 		r.ticks(8)
 		r.want("app.log", "1", "2", "2b", "3")
 	}},
-	{"compressed while an application still writes to it", "app.log", func(r *rig) {
-		w := r.compressedTooSoon("1", "2", "3")
-		r.writeTo(w, "4\n")
-		r.ticks(2)
-		r.writeTo(w, "5\n")
-		r.append("app.log", "6")
-		r.ticks(8)
-		r.want("app.log", "1", "2", "3", "4", "5", "6")
-		r.wantOpen(1)
-	}},
-	{"compressed while an application still writes to it, and no new file yet", "app.log", func(r *rig) {
-		w := r.compressedTooSoon("1", "2", "3")
-		r.remove("app.log")
-		r.writeTo(w, "4\n")
-		r.ticks(20)
-		r.append("app.log", "5")
-		r.ticks(8)
-		r.want("app.log", "1", "2", "3", "4", "5")
-	}},
-	{"compressed while an application still writes to it, before it was read", "app.log", func(r *rig) {
-		r.append("app.log", "1")
-		r.start()
-		r.tick()
-		w := r.open("app.log")
-		r.rename("app.log", "app.log.1")
-		r.write("app.log", "")
-		r.look()
-		r.writeTo(w, "2\n3\n")
-		r.gzip("app.log.1")
-		r.writeTo(w, "4\n")
-		r.rename("app.log", "app.log.1")
-		r.append("app.log", "5")
-		r.look()
-		r.ticks(8)
-		r.want("app.log", "1", "2", "3", "4", "5")
-	}},
-	{"a compressed file that goes on otherwise than the one it begins like", "app.log", func(r *rig) {
-		r.append("app.log", "banner")
-		r.start()
-		r.tick()
-		r.append("app.log", "1", "2", "3")
-		r.tick()
-		r.rename("app.log", "app.log.2")
-		r.append("app.log", "banner", "4")
-		r.gzipTo("app.log", "app.log.1")
-		r.append("app.log", "banner", "5")
-		r.ticks(8)
-		r.want("app.log", "banner", "1", "2", "3", "banner", "4", "banner", "5")
-	}},
-	{"a compressed file that is equal to an older file", "app.log", func(r *rig) {
-		r.append("app.log", "banner")
-		r.start()
-		r.tick()
-		r.rename("app.log", "app.log.2")
-		r.append("app.log", "banner")
-		r.gzipTo("app.log", "app.log.1")
-		r.append("app.log", "banner", "5")
-		r.ticks(8)
-		r.want("app.log", "banner", "banner", "banner", "5")
-	}},
-	{"a rotated file that is equal to an older file", "app.log", func(r *rig) {
-		r.append("app.log", "banner")
-		r.start()
-		r.tick()
-		r.append("app.log", "1")
-		r.tick()
-		r.rename("app.log", "app.log.2")
-		r.append("app.log", "banner")
-		r.rename("app.log", "app.log.1")
-		r.append("app.log", "banner", "5")
-		r.ticks(8)
-		r.want("app.log", "banner", "1", "banner", "banner", "5")
-	}},
-	{"a compressed file that is equal to a file that was compressed before", "app.log", func(r *rig) {
-		r.append("app.log", "banner")
-		r.start()
-		r.ticks(2)
-		r.gzipTo("app.log", "app.log.2")
-		r.append("app.log", "banner")
-		r.ticks(10)
-		r.gzipTo("app.log", "app.log.1")
-		r.append("app.log", "banner", "5")
-		r.ticks(8)
-		r.want("app.log", "banner", "banner", "banner", "5")
-	}},
-	{"a rotated file that goes on otherwise than the one it begins like", "app.log", func(r *rig) {
-		r.append("app.log", "banner")
-		r.start()
-		r.tick()
-		r.append("app.log", "1", "2", "3")
-		r.tick()
-		r.rename("app.log", "app.log.2")
-		r.append("app.log", "banner", "4")
-		r.rename("app.log", "app.log.1")
-		r.append("app.log", "banner", "5")
-		r.ticks(8)
-		r.want("app.log", "banner", "1", "2", "3", "banner", "4", "banner", "5")
-	}},
 	{"the log folder is removed and made again", "logs/app.log", func(r *rig) {
 		r.must(os.Mkdir(r.path("logs"), 0o700))
 		r.append("logs/app.log", "1")
@@ -372,27 +274,6 @@ var rotations = []struct {
 		r.tick()
 		r.want("app.log", "1", "2", "3")
 	}},
-}
-
-// compressedTooSoon rotates twice, as logrotate does with delaycompress, under an application that has
-// not opened its file anew. It gives what the application holds: a file without a name, with lines of
-// which all that there were stand in app.log.2.gz too.
-func (r *rig) compressedTooSoon(lines ...string) *os.File {
-	r.t.Helper()
-	w := r.open("app.log")
-	r.start()
-	for i, line := range lines {
-		if i == len(lines)-1 {
-			r.rename("app.log", "app.log.1")
-			r.write("app.log", "")
-		}
-		r.writeTo(w, line+"\n")
-		r.tick()
-	}
-	r.gzipTo("app.log.1", "app.log.2")
-	r.rename("app.log", "app.log.1")
-	r.write("app.log", "")
-	return w
 }
 
 func TestRotation(t *testing.T) {

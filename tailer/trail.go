@@ -1,6 +1,7 @@
 package tailer
 
 import (
+	"io"
 	"slices"
 
 	"shiplog/internal/batch"
@@ -59,17 +60,52 @@ func (t *Tailer) copyOfRead(s *series, e entry) bool {
 	return is
 }
 
-// isCopy compares a file with one generation. A plain file is a copy only if copytruncate may have made it:
-// what a trail tells is how a file begins, and another one that begins alike may go on otherwise.
+// isCopy compares a file with one generation. Beside a twin, a plain file is a copy only if copytruncate may have
+// made it: what a trail tells is how a file begins, and another one that begins alike may go on otherwise.
 func (t *Tailer) isCopy(g *generation, e entry) bool {
 	switch {
+	case t.isTwin(g, e):
+		return true
 	case compressed(e.path):
-		return g.state == rotated && t.holdsAll(g, e) && !t.stands(g)
+		return g.state == rotated && !t.stands(g) && t.holdsAll(g, e)
 	case g.state == live, g.lost == LostTruncated:
 		at, ok := g.trail.before(e.info.Size)
 		return ok && e.info.Size <= g.offset() && t.holds(e, at)
 	}
 	return false
+}
+
+// isTwin says that a file is equal to a rotated one that still stands: somebody keeps a copy of it. A few
+// lines may be those of an application that begins like that each time: such a file is one of its own.
+func (t *Tailer) isTwin(g *generation, e entry) bool {
+	length := max(g.size, g.offset())
+	if g.gzip || length <= batch.FingerprintBytes || !compressed(e.path) && e.info.Size != length {
+		return false
+	}
+	if g.state == live || !t.stands(g) {
+		return false
+	}
+	twin, _, err := t.openEntry(e)
+	if err != nil {
+		return false
+	}
+	defer twin.Close() //nolint:errcheck // opened for reading
+	own, err := t.openCarrier(g)
+	if err != nil {
+		return false
+	}
+	defer own.Close() //nolint:errcheck // opened for reading
+	var part io.ReaderAt = twin
+	if compressed(e.path) {
+		if n, ok := gzipSize(twin, e.info.Size); !ok || n != length&(1<<32-1) {
+			return false
+		}
+		z := cut.NewGzip(twin, t.gzipBody())
+		defer z.Close()
+		part = z
+	}
+	equal, err := cut.Begins(own, part)
+	return equal && err == nil
 }
 
 // holdsAll says that all that was compressed stands in a file that we hold open, of which we have read it or
